@@ -1,0 +1,1 @@
+"""The words everybody shares: kinds and resources, Status errors, metadata, time. Imports nothing above it."""

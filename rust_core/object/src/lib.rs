@@ -1,0 +1,1 @@
+//! What an object is: facts, decode, patches, selectors, tables.

@@ -1,0 +1,16 @@
+//! The only crate that names PyO3: one thin adapter file per crate.
+
+mod object;
+mod sched;
+mod store;
+mod wire;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    store::register(module)?;
+    object::register(module)?;
+    sched::register(module)?;
+    wire::register(module)
+}

@@ -1,0 +1,1 @@
+//! The front door: sockets, TLS, HTTP, reads and watches.
