@@ -1,0 +1,51 @@
+"""What the registry asks of the access room: who may escalate, who signs tokens, who answers reviews.
+
+All are injected, so that this room imports nothing above it. Each raises a `StatusError` to refuse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from kubecore.api.meta import Object
+from kubecore.api.scheme import Resource
+from kubecore.apiserver.registry.admission import User
+
+
+class TokenIssuer(Protocol):
+    """Signs service account tokens (TokenRequest)."""
+
+    def issue(
+        self,
+        *,
+        service_account: Object,
+        audiences: list[str],
+        expiration_seconds: int,
+        bound_object: dict[str, Any] | None,
+        now_seconds: float,
+    ) -> tuple[str, float]:
+        """Gives (token, when it expires, seconds since the epoch). `bound_object`: kind, apiVersion, name, uid of
+        the Pod, Secret or Node that the token dies with, already checked to exist; empty audiences: the server's own."""
+
+
+class EscalationChecker(Protocol):
+    """RBAC's rule that nobody can grant what they do not have, unless allowed to escalate or bind."""
+
+    def check_rules(
+        self, user: User, resource: Resource, namespace: str, name: str, rules: list[dict[str, Any]]
+    ) -> None:
+        """Before a Role or ClusterRole with these rules is written. Raises Forbidden."""
+
+    def check_binding(
+        self, user: User, resource: Resource, namespace: str, name: str, role_ref: dict[str, Any]
+    ) -> None:
+        """Before a binding to this role is written. Raises Forbidden."""
+
+
+VirtualHandler = Callable[[User, Resource, str, Object], Object]
+"""Answers a create-only resource that is never stored (SubjectAccessReview, TokenReview, SelfSubjectReview, ...):
+(user, resource, namespace, the decoded object) → the object with its status filled. May raise a StatusError."""
+
+VirtualTable = dict[tuple[str, str], VirtualHandler]
+"""(group, plural) → handler."""
