@@ -1,0 +1,107 @@
+# kubecore's targets. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROFILE ?= fast
+EXTENSION := python/kubecore/_core.abi3.so
+RUST_SOURCES := $(shell find rust_core -name '*.rs' -o -name '*.toml' -o -name '*.json' 2>/dev/null) Cargo.toml Cargo.lock
+export PYTHONPATH := $(CURDIR)/python
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# ── set-up ──
+
+$(VENV)/.ready: requirements-dev.txt
+	@scripts/need cargo python3.11
+	@scripts/debian-packages build
+	@echo "Setting up the virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --disable-pip-version-check -q -r requirements-dev.txt
+	@touch $@
+
+build/extension-$(PROFILE): $(RUST_SOURCES) | $(VENV)/.ready
+	@echo "Building the Rust core ($(PROFILE) profile)"
+	@cargo build --locked --profile $(PROFILE) -p kubecore-py
+	@mkdir -p build && cp target/$(PROFILE)/lib_core.so $(EXTENSION).new && mv $(EXTENSION).new $(EXTENSION)
+	@rm -f build/extension-* && touch $@
+
+$(BIN)/kubecore: $(VENV)/.ready
+	@printf '#!%s\nimport sys\nsys.path.insert(0, "%s")\nfrom kubecore_cli import main\nsys.exit(main())\n' \
+		'$(CURDIR)/$(BIN)/python' '$(CURDIR)/python' > $@ && chmod +x $@
+
+.PHONY: build
+build: build/extension-$(PROFILE) $(BIN)/kubecore ## the extension (PROFILE=fast or release) and the command in .venv/bin
+
+.PHONY: install
+install: $(VENV)/.ready ## a wheel of the release build, in dist/
+	@$(BIN)/maturin build --release -o dist
+
+# ── what people run ──
+
+.PHONY: demo
+demo: ## the Tomcat and MySQL example, a node's death, and 10,000 pods scheduled
+	@$(MAKE) --no-print-directory build PROFILE=release
+	@$(BIN)/python examples/demo.py
+
+.PHONY: test
+test: ## everything: check, then sim, wire and e2e
+	@scripts/need cargo python3.11 go kubectl
+	@scripts/debian-packages test
+	@$(MAKE) --no-print-directory check sim wire e2e
+
+# ── the parts of test ──
+
+.PHONY: check
+check: lint types imports unit ## lint, types, import contracts, unit and property tests
+
+.PHONY: lint
+lint: build
+	@cargo fmt --check
+	@cargo clippy --locked --workspace --all-targets -q -- -D warnings
+	@$(BIN)/ruff check -q python cli tests benches examples tools
+	@$(BIN)/ruff format -q --check python cli tests benches examples tools
+
+.PHONY: types
+types: build
+	@MYPYPATH=python $(BIN)/mypy -p kubecore -p kubecore_cli
+	@$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml --ignore-missing-stub kubecore._core
+
+.PHONY: imports
+imports: build
+	@$(BIN)/lint-imports --config .importlinter
+
+.PHONY: unit
+unit: build
+	@cargo test --locked --workspace --exclude kubecore-py -q
+	@$(BIN)/pytest -q -n 2 tests/unit tests/property
+
+.PHONY: sim
+sim: build ## a whole cluster in virtual time
+	@$(BIN)/pytest -q tests/sim
+
+.PHONY: wire
+wire: build ## stock kubectl and other clients against a real server
+	@$(BIN)/pytest -q tests/wire
+
+.PHONY: e2e
+e2e: build ## the main job, parts as tasks and as processes, crashes
+	@$(BIN)/pytest -q tests/e2e
+
+.PHONY: bench
+bench: ## quick benchmarks, release build
+	@$(MAKE) --no-print-directory build PROFILE=release
+	@scripts/debian-packages bench
+	@$(BIN)/pytest -q benches --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds
+
+.PHONY: apibench
+apibench: ## create, get, list and watch over TLS against a fresh `kubecore up`
+	@$(MAKE) --no-print-directory build PROFILE=release
+	@$(BIN)/python benches/run_apibench.py
+
+.PHONY: clean
+clean: ## what builds made
+	@rm -rf build dist target $(VENV) $(EXTENSION)
