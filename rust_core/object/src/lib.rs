@@ -6,3 +6,4 @@ pub mod scan;
 pub mod selector;
 mod selector_parse;
 mod selector_validation;
+pub mod facts;
