@@ -11,6 +11,7 @@ from typing import Any, Literal, final
 class StoreError(Exception): ...
 class CompareFailed(StoreError):
     """A compare did not hold. `revision`: the key's modification revision now, 0 if absent."""
+    key: str
     revision: int
 class Compacted(StoreError): ...
 class FutureRevision(StoreError): ...
@@ -55,17 +56,21 @@ class Store:
     def delete(
         self, key: str, *, expected: int = -1, value: bytes | None = None, splice: int = -1
     ) -> Versioned:
-        """`value`: the last state to show to watchers (default: the stored one with its resourceVersion replaced). Gives that state."""
+        """The key must be there (else CompareFailed). `value`: the last state to show to watchers (default: the stored one with its resourceVersion replaced). Gives that state."""
     def transact(
         self,
         compares: Sequence[tuple[str, int]],
         puts: Sequence[tuple[str, bytes, int]],
         deletes: Sequence[str] = (),
     ) -> list[Versioned]:
-        """All or nothing, one revision. compares: (key, expected); puts: (key, value, splice)."""
+        """All or nothing, one revision. compares: (key, expected); puts: (key, value, splice); a key at most once. Gives
+        what the puts left, then the last states of the deletes."""
     def compact(self, revision: int) -> None: ...
     def wait_durable(self, revision: int) -> None:
         """Blocks with the GIL released."""
+    def tick(self, now_seconds: float) -> float | None:
+        """Time has passed (seconds since the epoch): keys expire, old history goes. Only a threadless store needs to be told.
+        Gives the time of the next call that could matter."""
     def close(self) -> None:
         """Writes what is pending, syncs, stops the thread."""
     def stats(self) -> dict[str, int]: ...

@@ -1,5 +1,7 @@
 //! The only crate that names PyO3: one thin adapter file per crate.
 
+mod log_writer;
+mod notifier;
 mod object;
 mod sched;
 mod store;

@@ -1,0 +1,164 @@
+//! The thread that drives a store: it writes what is pending, syncs, publishes, and lets time pass. It never holds the
+//! interpreter, so a sync stops nobody.
+//!
+//! Group commit comes by itself: whatever is applied while one sync runs is written by the next.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use kubecore_store::{Revision, StoreError, Timestamp};
+use kubecore_watch::{Driver, Hub};
+use parking_lot::{Condvar, Mutex};
+
+/// How long to wait before trying a full disk again.
+const FULL_DISK_RETRY: Duration = Duration::from_secs(1);
+
+pub(crate) fn wall_clock() -> Timestamp {
+    // A clock before 1970 stands at its start: expiries are late then, nothing else.
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(since_epoch.as_millis() as u64)
+}
+
+/// Blocks until `revision` is durable, or never will be.
+pub(crate) fn wait_durable(hub: &Arc<Hub>, revision: Revision) -> Result<(), StoreError> {
+    let store = hub.store();
+    if store.durable_revision() >= revision {
+        return Ok(());
+    }
+    let newest = store.revision();
+    if revision > newest {
+        return Err(StoreError::FutureRevision {
+            asked: revision,
+            newest,
+        });
+    }
+    let sleeper = std::thread::current();
+    hub.when_durable(revision, Arc::new(move || sleeper.unpark()));
+    loop {
+        if store.durable_revision() >= revision {
+            return Ok(());
+        }
+        if let Some(why) = store.failure() {
+            return Err(StoreError::Failed {
+                why: why.to_owned(),
+            });
+        }
+        std::thread::park();
+    }
+}
+
+pub(crate) struct LogWriter {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<Result<(), StoreError>>>>,
+}
+
+struct Shared {
+    driver: Arc<Driver>,
+    orders: Mutex<Orders>,
+    ordered: Condvar,
+}
+
+#[derive(Default)]
+struct Orders {
+    has_work: bool,
+    stop: bool,
+}
+
+impl LogWriter {
+    pub fn start(driver: Arc<Driver>) -> LogWriter {
+        driver.store().observe(wall_clock());
+        let shared = Arc::new(Shared {
+            driver,
+            orders: Mutex::default(),
+            ordered: Condvar::new(),
+        });
+        let of_thread = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("log-writer".into())
+            .spawn(move || of_thread.run())
+            // Without the thread nothing would ever be durable: there is no store to give.
+            .expect("the log writer's thread cannot be started");
+        LogWriter {
+            shared,
+            thread: Mutex::new(Some(thread)),
+        }
+    }
+
+    /// Something was applied.
+    pub fn notify(&self) {
+        let mut orders = self.shared.orders.lock();
+        if !orders.has_work {
+            orders.has_work = true;
+            self.shared.ordered.notify_one();
+        }
+    }
+
+    /// Takes no more writes, writes what is pending, ends the thread. A second call does nothing.
+    pub fn stop(&self) -> Result<(), StoreError> {
+        self.shared.driver.store().close();
+        self.shared.orders.lock().stop = true;
+        self.shared.ordered.notify_one();
+        match self.thread.lock().take() {
+            // A panic of the log writer is a broken invariant: it goes on in whoever closes.
+            Some(thread) => thread
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for LogWriter {
+    fn drop(&mut self) {
+        if let Err(error) = self.stop() {
+            eprintln!("kubecore: closing the store: {error}");
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self) -> Result<(), StoreError> {
+        loop {
+            let stop = std::mem::take(&mut *self.orders.lock()).stop;
+            let deadline = match self.turn(stop) {
+                Ok(next) => next.map(until),
+                Err(StoreError::NoSpace) if !stop => {
+                    eprintln!(
+                        "kubecore: the data directory is full; writes wait until there is room"
+                    );
+                    Some(FULL_DISK_RETRY)
+                }
+                Err(error) => {
+                    eprintln!("kubecore: {error}");
+                    return Err(error);
+                }
+            };
+            if stop {
+                return Ok(());
+            }
+            let mut orders = self.orders.lock();
+            if !orders.has_work && !orders.stop {
+                match deadline {
+                    Some(timeout) => drop(self.ordered.wait_for(&mut orders, timeout)),
+                    None => self.ordered.wait(&mut orders),
+                }
+            }
+        }
+    }
+
+    fn turn(&self, stop: bool) -> Result<Option<Timestamp>, StoreError> {
+        if stop {
+            // A closed store lets nothing expire, but what was applied is still written.
+            return self.driver.turn().map(|_| None);
+        }
+        self.driver.tick(wall_clock())
+    }
+}
+
+/// How long from now; never zero, so that a deadline that cannot be met does not spin.
+fn until(deadline: Timestamp) -> Duration {
+    Duration::from_millis(deadline.0.saturating_sub(wall_clock().0).max(1))
+}
