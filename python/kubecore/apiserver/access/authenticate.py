@@ -1,7 +1,7 @@
 """Who is asking? Client certificate, bearer token, in-process identity, or nobody in particular.
 
-In: the credential that the wire took from the connection or the header. Out: an `Identity`: the user and for how long that holds. A token
-that nothing recognises is 401, never anonymous. Impersonation comes after: `impersonate.py`.
+In: the credential that the wire took from the connection or the header. Out: an `Identity`: the user and for how long
+that holds. A token that nothing recognises is 401, never anonymous. Impersonation comes after: `impersonate.py`.
 Source: https://kubernetes.io/docs/reference/access-authn-authz/authentication/
 """
 
@@ -109,7 +109,8 @@ class Authenticator:
         known = self._local.get(name)
         if known is not None and known[0] == epoch:
             return known[1]
-        uid, groups = "", (AUTHENTICATED,)
+        uid = ""
+        groups: tuple[str, ...] = (AUTHENTICATED,)
         if name.startswith(_SERVICE_ACCOUNT):
             namespace, _, account = name.removeprefix(_SERVICE_ACCOUNT).partition(":")
             groups = (*service_account_groups(namespace), AUTHENTICATED)
@@ -170,7 +171,8 @@ class Authenticator:
 
 
 def _read_certificate(der: bytes) -> _Certificate:
-    """Common name → user, organizations → groups. The wire has checked the chain; a certificate without a name is nobody's."""
+    """Common name → user, organizations → groups. The wire has checked the chain; a certificate without a name is
+    nobody's."""
     from cryptography import x509
     from cryptography.x509.oid import NameOID
 
@@ -181,5 +183,5 @@ def _read_certificate(der: bytes) -> _Certificate:
         return _Certificate(None, not_after)
     groups = (str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME))
     fingerprint = hashlib.sha256(der).hexdigest()
-    extra = {"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)}
+    extra: dict[str, tuple[str, ...]] = {"authentication.kubernetes.io/credential-id": (f"X509SHA256={fingerprint}",)}
     return _Certificate(with_authenticated(User(str(names[-1].value), "", tuple(groups), extra)), not_after)

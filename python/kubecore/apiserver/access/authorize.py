@@ -1,8 +1,8 @@
 """May this user do this? The chain of authorizers, the verdict, and upstream's words for no.
 
-In: `Attributes` of a request. Out: a `Verdict` that also says how wide it holds, so that the wire can reuse it: `any_name` if the
-deciding rule names no objects, `any_namespace` if it came from a ClusterRoleBinding. `system:masters` passes before any
-rule is read, as upstream's privileged group does.
+In: `Attributes` of a request. Out: a `Verdict` that also says how wide it holds, so that the wire can reuse it:
+`any_name` if the deciding rule names no objects, `any_namespace` if it came from a ClusterRoleBinding. `system:masters`
+passes before any rule is read, as upstream's privileged group does.
 """
 
 from __future__ import annotations
@@ -197,7 +197,9 @@ def build_authorizer(modes: Sequence[str], source: PolicySource) -> AuthorizerCh
         "RBAC": lambda: RbacAuthorizer(source),
     }
     if "Node" in modes and "RBAC" not in modes:
-        raise ValueError("authorization mode Node needs RBAC beside it: RBAC's system:node binding gives nodes their rights")
+        raise ValueError(
+            "authorization mode Node needs RBAC beside it: RBAC's system:node binding gives nodes their rights"
+        )
     chain: list[Authorizer] = []
     for mode in modes:
         if mode == "Node":

@@ -1,16 +1,19 @@
 """Upstream's default roles and bindings as objects, and how a start brings stored ones back to them.
 
-In: the rows of `bootstrap_policy` and `bootstrap_controllers`. Out: objects to create, and for what is stored already, the
-object to write instead or None. As upstream: rules, subjects and labels that are missing come back, what somebody added
-stays, and an object whose autoupdate annotation is `false` is left alone.
+In: the rows of `bootstrap_policy` and `bootstrap_controllers`. Out: objects to create, and for what is stored already,
+the object to write instead or None. As upstream: rules, subjects and labels that are missing come back, what somebody
+added stays, and an object whose autoupdate annotation is `false` is left alone.
 """
 
 from __future__ import annotations
 
+import random
+import uuid
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kubecore.api.meta import Object
+from kubecore.api import codec, scheme
+from kubecore.api.meta import Object, name_of, namespace_of, timestamp
 from kubecore.apiserver.access.bootstrap_controllers import CONTROLLERS, NAMESPACED_BINDINGS, NAMESPACED_ROLES
 from kubecore.apiserver.access.bootstrap_policy import (
     CLUSTER_ROLE_BINDINGS,
@@ -22,6 +25,7 @@ from kubecore.apiserver.access.bootstrap_policy import (
 )
 from kubecore.apiserver.access.rbac import aggregate
 from kubecore.apiserver.access.rules import missing_rights
+from kubecore.apiserver.storage.protocol import Storage
 
 GROUP = "rbac.authorization.k8s.io"
 AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
@@ -83,7 +87,7 @@ def _with_defaults(stored: Object) -> Object:
     metadata = dict(stored["metadata"])
     for field in ("labels", "annotations"):
         metadata[field] = metadata.get(field) or {}
-    listed = {field: stored.get(field) or [] for field in ("subjects", "rules") if field in stored}
+    listed: dict[str, Any] = {field: stored.get(field) or [] for field in ("subjects", "rules") if field in stored}
     return {**stored, "metadata": metadata, **listed}
 
 
@@ -103,9 +107,7 @@ def _cluster_role_rows() -> Iterator[RoleRow]:
 def _cluster_binding_rows() -> Iterator[BindingRow]:
     yield from CLUSTER_ROLE_BINDINGS
     for name in CONTROLLERS:
-        yield BindingRow(
-            CONTROLLER_PREFIX + name, CONTROLLER_PREFIX + name, service_accounts=f"kube-system/{name}"
-        )
+        yield BindingRow(CONTROLLER_PREFIX + name, CONTROLLER_PREFIX + name, service_accounts=f"kube-system/{name}")
 
 
 def _fill_in_aggregated(cluster_roles: list[Object]) -> None:
@@ -167,3 +169,34 @@ def _binding(kind: str, row: BindingRow, namespace: str, role_kind: str) -> Obje
         "roleRef": {"apiGroup": GROUP, "kind": role_kind, "name": row.role},
         "subjects": subjects,
     }
+
+
+def ensure(storage: Storage, *, now: float, randomness: random.Random) -> int:
+    """Brings the stored policy to the defaults: at each start, before the first request. Gives how many objects it wrote."""
+    written = 0
+    for plural, wanted in default_objects():
+        resource = scheme.resource(GROUP, "v1", plural)
+        key = resource.key(namespace_of(wanted), name_of(wanted))
+        stored = storage.get(key)
+        if stored is not None and binding_must_be_replaced(stored.object, wanted):
+            storage.delete(key)
+            stored = None
+        if stored is None:
+            value, splice = codec.encode(_created(wanted, now, randomness))
+            storage.create(key, value, splice=splice)
+        elif (better := reconciled(stored.object, wanted)) is not None:
+            value, splice = codec.encode(better)
+            storage.update(key, value, splice=splice, expected=stored.revision)
+        else:
+            continue
+        written += 1
+    return written
+
+
+def _created(wanted: Object, now: float, randomness: random.Random) -> Object:
+    metadata = {
+        **wanted["metadata"],
+        "uid": str(uuid.UUID(int=randomness.getrandbits(128), version=4)),
+        "creationTimestamp": timestamp(now),
+    }
+    return {**wanted, "metadata": metadata}

@@ -1,4 +1,5 @@
-"""Upstream's default RBAC policy for 1.35 as data: cluster roles, roles, and who is bound to them. No code but the row makers.
+"""Upstream's default RBAC policy for 1.35 as data: cluster roles, roles, and who is bound to them. No code but the row
+makers.
 
 A rule is a row of words: verbs, API groups (`core` is the empty one), resources, and resource names if it has any.
 Feature gates stand as upstream's defaults have them. `bootstrap.py` makes objects of this and keeps them complete.

@@ -1,8 +1,8 @@
 """The cluster's certificates and keys: made on the first start, kept in DATA/pki, renewed before they run out.
 
-Owns the CA, the server certificate, client certificates by name (administrator, components, nodes) and the service account signing key.
-Keys are EC P-256. With no directory everything stays in memory. `cryptography` is imported at first use: starting with
-certificates that still hold must not pay for it more than it has to.
+Owns the CA, the server certificate, client certificates by name (administrator, components, nodes) and the service
+account signing key. Keys are EC P-256. With no directory everything stays in memory. `cryptography` is imported at
+first use: starting with certificates that still hold must not pay for it more than it has to.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ class Certificates:
     def _leaf(self, file: str, common_name: str, groups: Sequence[str], *, names: Sequence[str] = ()) -> KeyPair:
         authority = self._ca()
         found = self._pair(file)
-        if found is None or not _still_good(found.certificate_pem, authority.certificate_pem, common_name, groups, names):
+        if found is None or not _still_good(
+            found.certificate_pem, authority.certificate_pem, common_name, groups, names
+        ):
             found = _sign(
                 common_name=common_name, organizations=groups, names=names, authority=authority, lifetime=LEAF_LIFETIME
             )

@@ -26,7 +26,8 @@ def wants_impersonation(headers: Iterable[tuple[str, str]]) -> bool:
 
 
 def impersonate(user: User, headers: Iterable[tuple[str, str]], authorizer: AuthorizerChain) -> User:
-    """Whom the request acts as: `user` itself without such headers. Raises Forbidden, InternalError on headers that name no user."""
+    """Whom the request acts as: `user` itself without such headers. Raises Forbidden, InternalError on headers that
+    name no user."""
     name, uid = "", ""
     groups: list[str] = []
     extra: dict[str, list[str]] = {}
@@ -52,9 +53,7 @@ def _asked(uid: str, groups: list[str], extra: dict[str, list[str]]) -> list[str
     return [*groups, *(value for values in extra.values() for value in values), *([uid] if uid else [])]
 
 
-def _questions(
-    user: User, name: str, uid: str, groups: list[str], extra: dict[str, list[str]]
-) -> Iterator[Attributes]:
+def _questions(user: User, name: str, uid: str, groups: list[str], extra: dict[str, list[str]]) -> Iterator[Attributes]:
     namespace, account = _service_account(name)
     if account:
         yield Attributes(user, "impersonate", "", "v1", "serviceaccounts", namespace=namespace, name=account)

@@ -1,8 +1,8 @@
 """kubeconfig files: written whole, merged into the user's, and taken out again.
 
-A merge touches only the cluster, user and context called `kubecore` and `current-context`; the rest stays as it was. Files are
-replaced in one step and readable by their owner only.
-Source: https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
+A merge touches only the cluster, user and context called `kubecore` and `current-context`; the rest stays as it was.
+Files are replaced in one step and readable by their owner only. Source:
+https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def document(*, server: str, ca_pem: bytes, client: KeyPair, name: str = NAME, n
 
 
 def user_path(environment: Mapping[str, str] = os.environ) -> Path:
-    """The user's kubeconfig: the first file of KUBECONFIG that exists, else its last, else ~/.kube/config. As kubectl writes."""
+    """The user's kubeconfig: the first file of KUBECONFIG that exists, else its last, else ~/.kube/config. As kubectl
+    writes."""
     listed = [Path(part) for part in environment.get("KUBECONFIG", "").split(os.pathsep) if part]
     if listed:
         return next((path for path in listed if path.exists()), listed[-1])
@@ -68,7 +69,8 @@ def write(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def merge(path: Path, config: Mapping[str, Any]) -> None:
-    """Puts the entries of `config` into the file, in place of those with the same names, and makes its context the current one.
+    """Puts the entries of `config` into the file, in place of those with the same names, and makes its context the
+    current one.
 
     Raises ValueError if the file is not a kubeconfig; then it is left alone.
     """
@@ -83,7 +85,8 @@ def merge(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def remove(path: Path, *, name: str = NAME, server: str = "") -> bool:
-    """Takes the cluster, user and context out again, and the current context if it is ours. False if they were not there.
+    """Takes the cluster, user and context out again, and the current context if it is ours. False if they were not
+    there.
 
     With `server`, only if the entry still points there: a second cluster may have taken the name over.
     """
@@ -117,15 +120,17 @@ def _load(path: Path) -> dict[str, Any]:
     if loaded is None:
         return {"apiVersion": "v1", "kind": "Config", "preferences": {}}
     sections = [loaded.get(section) or [] for section in _SECTIONS] if isinstance(loaded, dict) else [None]
-    if not all(isinstance(section, list) and all(isinstance(e, dict) and "name" in e for e in section) for section in sections):
+    if not all(
+        isinstance(section, list) and all(isinstance(e, dict) and "name" in e for e in section) for section in sections
+    ):
         raise ValueError(f"{path} is not a kubeconfig: clusters, users and contexts must be lists of named entries")
     return dict(loaded)
 
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """One merge at a time among our own processes. kubectl's own lock is a file FILE.lock that must not exist: not taken,
-    since a stale one would block for ever; the replacement is atomic all the same."""
+    """One merge at a time among our own processes. kubectl's own lock is a file FILE.lock that must not exist: not
+    taken, since a stale one would block for ever; the replacement is atomic all the same."""
     path = path.expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     directory = os.open(path.parent, os.O_RDONLY)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
-from kubecore.api.meta import Object, labels_of
+from kubecore.api.meta import Object, labels_of, name_of
 from kubecore.apiserver.access.rules import PolicyRule, rule_matches, rule_matches_url
 
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 ANSWERS_REMEMBERED = 4096
-"""Answers one subject remembers, and subjects one index remembers; at the bound all are forgotten and computed again."""
+"""Answers one subject remembers, and subjects one index remembers; at the bound all are forgotten and computed again.
+"""
 
 
 class PolicySource(Protocol):
@@ -132,7 +133,7 @@ def subject_keys(subject: Mapping[str, Any], binding_namespace: str) -> Iterator
 
 def aggregate(cluster_roles: Iterable[Object]) -> dict[str, tuple[PolicyRule, ...]]:
     """Cluster role name → its rules; those with an aggregation rule get the union of the roles that it selects."""
-    by_name = {role["metadata"]["name"]: role for role in sorted(cluster_roles, key=lambda role: role["metadata"]["name"])}
+    by_name = {role["metadata"]["name"]: role for role in sorted(cluster_roles, key=name_of)}
     computed: dict[str, tuple[PolicyRule, ...]] = {}
 
     def rules_of(name: str, inside: frozenset[str]) -> tuple[PolicyRule, ...]:
@@ -221,8 +222,10 @@ class RbacIndex:
         if rules is None:
             missing = f'{binding.role_kind.lower()}.rbac.authorization.k8s.io "{binding.role_name}" not found'
             return Grant((), "", missing)
-        scope = f'RoleBinding "{binding.name}/{binding.namespace}"' if binding.namespace else (
-            f'ClusterRoleBinding "{binding.name}"'
+        scope = (
+            f'RoleBinding "{binding.name}/{binding.namespace}"'
+            if binding.namespace
+            else (f'ClusterRoleBinding "{binding.name}"')
         )
         reason = f'RBAC: allowed by {scope} of {binding.role_kind} "{binding.role_name}" to {subject}'
         return Grant(rules, reason, "")

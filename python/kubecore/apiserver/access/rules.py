@@ -19,7 +19,7 @@ def _words(rule: PolicyRule, field: str) -> tuple[str, ...]:
 
 def url_matches(pattern: str, path: str) -> bool:
     """`*` is every path; a trailing `*` is a prefix; anything else is the path itself."""
-    if pattern == path or pattern == EVERY:
+    if pattern in (path, EVERY):
         return True
     return pattern.endswith(EVERY) and path.startswith(pattern.rstrip(EVERY))
 
@@ -28,8 +28,7 @@ def resource_matches(patterns: Iterable[str], resource: str, subresource: str) -
     """`*` is every resource and subresource; `*/scale` is that subresource of every resource."""
     combined = f"{resource}/{subresource}" if subresource else resource
     return any(
-        pattern == EVERY or pattern == combined or (subresource != "" and pattern == f"*/{subresource}")
-        for pattern in patterns
+        pattern in (EVERY, combined) or (subresource != "" and pattern == f"*/{subresource}") for pattern in patterns
     )
 
 
@@ -104,7 +103,8 @@ def missing_rights(owner: Sequence[PolicyRule], wanted: Iterable[PolicyRule]) ->
 
 
 def describe_rights(missing: Iterable[Atom]) -> list[str]:
-    """Rights in upstream's short form, verbs on the same resource together: `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`."""
+    """Rights in upstream's short form, verbs on the same resource together: `{APIGroups:[""], Resources:["pods"],
+    Verbs:["get"]}`."""
     resources: dict[tuple[str, str, str | None], list[str]] = {}
     described: list[str] = []
     for atom in missing:

@@ -1,4 +1,4 @@
-"""Static tokens: upstream's `--token-auth-file`, a CSV of token, user name, user uid and optionally `"group1,group2"`."""
+"""Static tokens: upstream's `--token-auth-file`, a CSV of token, user name, uid and optionally `"group1,group2"`."""
 
 from __future__ import annotations
 

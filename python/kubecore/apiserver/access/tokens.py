@@ -1,8 +1,9 @@
 """Service account tokens: signed JWTs, what they claim, and whether they still hold.
 
-`ServiceAccountTokens` signs (the registry's TokenRequest, the token controller's secrets) and verifies (the authenticator, TokenReview) with one key.
-A signature is checked once and remembered; what the token is bound to (service account, pod, secret, node) is looked up each
-time somebody asks. Source: https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
+`ServiceAccountTokens` signs (the registry's TokenRequest, the token controller's secrets) and verifies (the
+authenticator, TokenReview) with one key. A signature is checked once and remembered; what the token is bound to
+(service account, pod, secret, node) is looked up each time somebody asks. Source:
+https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ LEGACY_ISSUER = "kubernetes/serviceaccount"
 EXPIRATION_SECONDS_MIN = 600
 EXPIRATION_SECONDS_MAX = 1 << 32
 WARN_ONLY_SECONDS = 3607
-"""What the kubelet's projected tokens ask for. Old clients never reload them, so they get a year and a note of when they should have."""
+"""What the kubelet's projected tokens ask for. Old clients never reload them, so they get a year and a note of when
+they should have."""
 EXTENDED_SECONDS = 365 * 24 * 3600
 DELETION_LEEWAY_SECONDS = 60
 """A bound object that is being deleted keeps its tokens this long: a pod still runs while it ends."""
@@ -62,7 +64,8 @@ class ServiceAccountTokens:
         issuer: str = DEFAULT_ISSUER,
         api_audiences: Sequence[str] = (),
     ) -> None:
-        """key_pem: gives the private key when it is first needed. api_audiences: whom tokens must be for; the issuer if empty."""
+        """key_pem: gives the private key when it is first needed. api_audiences: whom tokens must be for; the issuer if
+        empty."""
         self.issuer = issuer
         self.api_audiences = tuple(api_audiences) or (issuer,)
         self._key_pem = key_pem
