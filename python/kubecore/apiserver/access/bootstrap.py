@@ -172,7 +172,8 @@ def _binding(kind: str, row: BindingRow, namespace: str, role_kind: str) -> Obje
 
 
 def ensure(storage: Storage, *, now: float, randomness: random.Random) -> int:
-    """Brings the stored policy to the defaults: at each start, before the first request. Gives how many objects it wrote."""
+    """Brings the stored policy to the defaults: at each start, before the first request. Gives how many objects it
+    wrote."""
     written = 0
     for plural, wanted in default_objects():
         resource = scheme.resource(GROUP, "v1", plural)

@@ -1,6 +1,7 @@
 """How access reads the store: objects by resource, and RBAC's policy with an epoch of its own.
 
-Reads are at the applied head, decoded once per key and revision by the storage. What comes out is shared: never change it.
+Reads are at the applied head, decoded once per key and revision by the storage. What comes out is shared: never change
+it.
 """
 
 from __future__ import annotations
