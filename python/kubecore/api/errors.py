@@ -173,9 +173,7 @@ def _details(resource: str, group: str, name: str) -> dict[str, Any]:
 
 
 def not_found(resource: str, group: str, name: str) -> NotFound:
-    return NotFound(
-        f'{_qualified(resource, group)} "{name}" not found', details=_details(resource, group, name)
-    )
+    return NotFound(f'{_qualified(resource, group)} "{name}" not found', details=_details(resource, group, name))
 
 
 def already_exists(resource: str, group: str, name: str) -> AlreadyExists:
@@ -192,8 +190,10 @@ def conflict(resource: str, group: str, name: str, why: str) -> Conflict:
 
 
 def forbidden(resource: str, group: str, name: str, why: str) -> Forbidden:
-    message = f'{_qualified(resource, group)} "{name}" is forbidden: {why}' if name else (
-        f"{_qualified(resource, group)} is forbidden: {why}"
+    message = (
+        f'{_qualified(resource, group)} "{name}" is forbidden: {why}'
+        if name
+        else (f"{_qualified(resource, group)} is forbidden: {why}")
     )
     return Forbidden(message, details=_details(resource, group, name))
 

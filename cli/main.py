@@ -1,0 +1,66 @@
+"""The command's door: a table of verbs, each loaded only when it is used, since start-up time is part of the product."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+VERBS: dict[str, tuple[str, str]] = {
+    # verb: (module, one line of help)
+    "up": ("up", "Start a whole cluster on this machine"),
+    "down": ("down", "Stop the cluster that `up` started"),
+    "apiserver": ("parts", "Run the API server alone"),
+    "controllers": ("parts", "Run the controllers alone"),
+    "scheduler": ("parts", "Run the scheduler alone"),
+    "apply": ("apply", "Apply manifests by file"),
+    "create": ("create", "Create objects from files"),
+    "get": ("get", "List objects or show some"),
+    "describe": ("describe", "Show an object in detail, with its events"),
+    "delete": ("delete", "Delete objects by file, name or label"),
+    "scale": ("scale", "Set the number of replicas"),
+    "events": ("events", "List events"),
+    "proxy": ("proxy", "Open a plain REST door to the API server on loopback"),
+    "bench": ("bench", "Measure the control plane"),
+    "version": ("version", "Print versions of this command and of the server"),
+}
+
+
+class LazyVerbs(click.Group):
+    """Imports `kubecore_cli.<module>` when its verb is asked for; the attribute has the verb's name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"kubecore_cli.{VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, line) for verb, (_, line) in VERBS.items()])
+
+
+@click.group(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+def kubecore() -> None:
+    """A Kubernetes control plane in one command. Start with `kubecore up`."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; gives its exit code: 0 done, 1 failed, 2 called wrongly, 130 interrupted."""
+    try:
+        code = kubecore.main(args=arguments, prog_name="kubecore", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Abort:
+        return 130
+    except click.ClickException as error:
+        error.show(sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,101 @@
+"""How a verb reaches the server and how its failures reach the person: connection options, one client, kubectl's error lines, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from kubecore.api.errors import Invalid, StatusError
+from kubecore.api.scheme import Resource
+from kubecore.client import Client
+from kubecore.client.transport import TransportError
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One command's connection. `namespace`: the one asked for, else the context's; `all_namespaces` empties it."""
+
+    client: Client
+    namespace: str
+
+    def scope(self, resource: Resource, *, all_namespaces: bool = False) -> str:
+        """The namespace in which to look for a resource's objects."""
+        return "" if all_namespaces or not resource.namespaced else self.namespace
+
+
+Verb = Callable[..., Coroutine[Any, Any, int | None]]
+
+
+def command(**settings: Any) -> Callable[[Verb], click.Command]:
+    """Makes a click command of `async def verb(session, ...)`; the verb gives its exit code (None: 0)."""
+
+    def decorate(verb: Verb) -> click.Command:
+        @functools.wraps(verb)
+        def run(
+            *, kubeconfig: str | None, context: str | None, namespace: str | None, token: str | None, **arguments: Any
+        ) -> int:
+            async def body() -> int:
+                from kubecore.client.http import HttpTransport
+                from kubecore.client.kubeconfig import load
+
+                connection = load(kubeconfig, context=context, token=token)
+                transport = HttpTransport(connection)
+                try:
+                    session = Session(Client(transport), namespace or connection.namespace or "default")
+                    return await verb(session, **arguments) or 0
+                finally:
+                    await transport.close()
+
+            return _guarded(body)
+
+        connection_options = (
+            click.option(
+                "--kubeconfig", metavar="FILE", help="The kubeconfig to use; else $KUBECONFIG or ~/.kube/config."
+            ),
+            click.option("--context", metavar="NAME", help="The kubeconfig context to use."),
+            click.option("-n", "--namespace", metavar="NAME", help="The namespace; else the context's."),
+            click.option("--token", metavar="TOKEN", help="Bearer token instead of the kubeconfig's credential."),
+        )
+        for option in reversed(connection_options):
+            run = option(run)
+        return click.command(**settings)(run)
+
+    return decorate
+
+
+def _guarded(body: Callable[[], Awaitable[int]]) -> int:
+    """Runs a verb; failures become one line on standard error and exit code 1."""
+    from kubecore.client.kubeconfig import KubeconfigError
+
+    try:
+        return asyncio.run(_awaited(body))
+    except StatusError as error:
+        click.echo(error_line(error), err=True)
+    except TransportError as error:
+        click.echo(f"Unable to connect to the server: {error}", err=True)
+    except KubeconfigError as error:
+        click.echo(f"error: {error}", err=True)
+    except KeyboardInterrupt:
+        return 130
+    return 1
+
+
+async def _awaited(body: Callable[[], Awaitable[int]]) -> int:
+    return await body()
+
+
+def error_line(error: StatusError) -> str:
+    """As kubectl words it: `Error from server (NotFound): pods "x" not found`."""
+    if isinstance(error, Invalid):
+        return f"The {error.message}" if error.details.get("causes") else f"Error: {error.message}"
+    return f"Error from server ({error.status_reason}): {error.message}"
+
+
+def interactive() -> bool:
+    """Whether colour and progress are welcome."""
+    return sys.stdout.isatty()
