@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import click
+
 from kubecore.api.errors import StatusError
 from kubecore.client.apply import Outcome
 from kubecore.client.apply import apply as apply_object
-
 from kubecore_cli import manifests
 from kubecore_cli.diagnose import Mistake, diagnose
 from kubecore_cli.manifests import Manifest, Source

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import click
+
 from kubecore.api.errors import StatusError
 from kubecore.client.apply import resource_of
-
 from kubecore_cli import manifests
 from kubecore_cli.apply import checked
 from kubecore_cli.resources import manifest_name

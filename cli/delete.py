@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import click
+
 from kubecore.api import errors
 from kubecore.api.meta import Object
 from kubecore.client.apply import resource_of
-
 from kubecore_cli import manifests, resources
 from kubecore_cli.resources import Target
 from kubecore_cli.session import Session, command, error_line
@@ -80,7 +80,7 @@ async def delete(
                 target.resource,
                 namespace,
                 target.name,
-                lambda obj, uid=uid: obj is None or (bool(uid) and obj["metadata"]["uid"] != uid),  # type: ignore[misc]
+                lambda obj, uid=uid: obj is None or (bool(uid) and obj["metadata"]["uid"] != uid),
                 timeout_seconds=timeout,
             )
     return code

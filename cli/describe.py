@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+
 from kubecore.api import errors, scheme
 from kubecore.api.meta import Object, controller_of
-
 from kubecore_cli import resources
 from kubecore_cli.ages import human_age, last_seen
 from kubecore_cli.resources import Target
@@ -52,7 +52,8 @@ async def _objects(session: Session, target: Target, selector: str, *, all_names
     namespace = session.scope(target.resource, all_namespaces=all_namespaces)
     if target.name:
         return [await session.client.get(target.resource, namespace, target.name)]
-    return (await session.client.list(target.resource, namespace, label_selector=selector)).items
+    listed = await session.client.list(target.resource, namespace, label_selector=selector)
+    return listed.items
 
 
 async def _events(session: Session, kind: str, obj: Object) -> list[str]:
@@ -117,7 +118,8 @@ def _tolerations(obj: Object) -> list[str]:
 def _taints(obj: Object) -> list[str]:
     taints = (obj.get("spec") or {}).get("taints") or ()
     return [
-        f"{taint['key']}" + (f"={taint['value']}" if taint.get("value") else "") + f":{taint['effect']}" for taint in taints
+        f"{taint['key']}" + (f"={taint['value']}" if taint.get("value") else "") + f":{taint['effect']}"
+        for taint in taints
     ]
 
 
@@ -141,7 +143,9 @@ def _selector(obj: Object) -> str:
         return ",".join(_pairs(selector)) or "<none>"
     parts = _pairs(selector.get("matchLabels"))
     for expression in selector.get("matchExpressions") or ():
-        parts.append(f"{expression['key']} {expression['operator'].lower()} ({','.join(expression.get('values') or ())})")
+        parts.append(
+            f"{expression['key']} {expression['operator'].lower()} ({','.join(expression.get('values') or ())})"
+        )
     return ",".join(parts)
 
 
@@ -205,7 +209,9 @@ LINES: dict[str, tuple[Line, ...]] = {
         ("MinReadySeconds", lambda obj: _spec("minReadySeconds")(obj) or 0),
     ),
     "Namespace": (("Status", _status("phase")),),
-    "ConfigMap": (("Data", lambda obj: [f"{key}:\n----\n{value}\n" for key, value in (obj.get("data") or {}).items()]),),
+    "ConfigMap": (
+        ("Data", lambda obj: [f"{key}:\n----\n{value}\n" for key, value in (obj.get("data") or {}).items()]),
+    ),
     "Secret": (("Type", lambda obj: obj.get("type")), ("Data", _data_sizes)),
     "Role": (("PolicyRule", _rules),),
     "ClusterRole": (("PolicyRule", _rules),),

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
+
 from kubecore.api import codec, schema, scheme
 from kubecore.api.schema import Schema
-
 from kubecore_cli.manifests import Source, documents
 
 
@@ -250,26 +250,23 @@ class _Walker:
                         f"spec.ports[{i}].nodePort",
                         "only a NodePort service has one; probably `type: NodePort` is missing in spec",
                     )
-        name = (mended.get("metadata") or {}).get("name")
-        template = (spec.get("template") or {}).get("spec") if isinstance(spec.get("template"), dict) else None
-        containers = (template or {}).get("containers") or ()
-        if len(containers) == 1 and isinstance(containers[0], dict):
-            container = containers[0]
-            written, image = str(container.get("name", "")), str(container.get("image", ""))
-            if (
-                name
-                and written
-                and image
-                and written != name
-                and written not in image
-                and written in WELL_KNOWN_PROGRAMS
-            ):
-                self._add(
-                    root,
-                    "spec.template.spec.containers[0].name",
-                    f"`{written}` names another program than the image {image}; probably meant `{name}`",
-                    blocks=False,
-                )
+        self._container_name(mended, spec, root)
+
+    def _container_name(self, mended: dict[str, Any], spec: dict[str, Any], root: yaml.Node) -> None:
+        """A lone container called after another program than its image, as a copied template leaves it."""
+        name = str((mended.get("metadata") or {}).get("name", ""))
+        template = spec.get("template") if isinstance(spec.get("template"), dict) else None
+        containers = ((template or {}).get("spec") or {}).get("containers") or ()
+        if len(containers) != 1 or not isinstance(containers[0], dict):
+            return
+        written, image = str(containers[0].get("name", "")), str(containers[0].get("image", ""))
+        if written in WELL_KNOWN_PROGRAMS and written != name and image and written not in image:
+            self._add(
+                root,
+                "spec.template.spec.containers[0].name",
+                f"`{written}` names another program than the image {image}; probably meant `{name}`",
+                blocks=False,
+            )
 
     def _types(self, mended: dict[str, Any], group: str, version: str, kind: str, root: yaml.Node) -> None:
         if self.mistakes:

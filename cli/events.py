@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import click
+
 from kubecore.api import scheme
 from kubecore.api.meta import Object
-
 from kubecore_cli import resources
 from kubecore_cli.ages import human_age, last_seen
 from kubecore_cli.get import as_list, render

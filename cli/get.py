@@ -9,12 +9,12 @@ from typing import Any
 
 import click
 import yaml
+
 from kubecore.api import errors
 from kubecore.api.meta import Object
 from kubecore.client.client import error_of, raise_for_status
 from kubecore.client.requests import options
 from kubecore.client.transport import StreamRefused
-
 from kubecore_cli import resources
 from kubecore_cli.resources import Target
 from kubecore_cli.session import Session, command, error_line

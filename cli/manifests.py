@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 import yaml
+
 from kubecore.api.meta import Object
 
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -63,7 +64,8 @@ def _source(path: Path) -> Source:
 
 def documents(source: Source) -> Iterator[tuple[int, str]]:
     """(first line, text) of each YAML document."""
-    start, lines = 1, []
+    start = 1
+    lines: list[str] = []
     for number, line in enumerate(source.text.splitlines(keepends=True), 1):
         if line.rstrip() == "---" or line.startswith("--- "):
             yield start, "".join(lines)

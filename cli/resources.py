@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 
 import click
+
 from kubecore.api import scheme
 from kubecore.api.meta import Object, name_of
 from kubecore.api.scheme import Resource

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import click
-from kubecore.api import errors
 
+from kubecore.api import errors
 from kubecore_cli import resources
 from kubecore_cli.session import Session, command, error_line
 

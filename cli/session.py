@@ -1,4 +1,4 @@
-"""How a verb reaches the server and how its failures reach the person: connection options, one client, kubectl's error lines, exit codes."""
+"""How a verb reaches the server and how its failures reach the person: options, one client, error lines, exit codes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import functools
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import click
+
 from kubecore.api.errors import Invalid, StatusError
 from kubecore.api.scheme import Resource
-from kubecore.client import Client
+from kubecore.client.client import Client
 from kubecore.client.transport import TransportError
 
 
@@ -37,38 +38,44 @@ def command(**settings: Any) -> Callable[[Verb], click.Command]:
     def decorate(verb: Verb) -> click.Command:
         @functools.wraps(verb)
         def run(
-            *, kubeconfig: str | None, context: str | None, namespace: str | None, token: str | None, **arguments: Any
+            *, kubeconfig: str | None, context: str, server: str, namespace: str, token: str, **arguments: Any
         ) -> int:
             async def body() -> int:
                 from kubecore.client.http import HttpTransport
                 from kubecore.client.kubeconfig import load
 
-                connection = load(kubeconfig, context=context, token=token)
+                connection = load(kubeconfig, context=context, server=server)
+                if token:
+                    connection = replace(connection, token=token, client_certificate_pem=b"", client_key_pem=b"")
                 transport = HttpTransport(connection)
                 try:
-                    session = Session(Client(transport), namespace or connection.namespace or "default")
+                    session = Session(Client(transport), namespace or connection.namespace)
                     return await verb(session, **arguments) or 0
                 finally:
                     await transport.close()
 
-            return _guarded(body)
+            return guarded(body)
 
         connection_options = (
             click.option(
                 "--kubeconfig", metavar="FILE", help="The kubeconfig to use; else $KUBECONFIG or ~/.kube/config."
             ),
-            click.option("--context", metavar="NAME", help="The kubeconfig context to use."),
-            click.option("-n", "--namespace", metavar="NAME", help="The namespace; else the context's."),
-            click.option("--token", metavar="TOKEN", help="Bearer token instead of the kubeconfig's credential."),
+            click.option("--context", default="", metavar="NAME", help="The kubeconfig context to use."),
+            click.option("-s", "--server", default="", metavar="URL", help="The API server's address instead."),
+            click.option("-n", "--namespace", default="", metavar="NAME", help="The namespace; else the context's."),
+            click.option(
+                "--token", default="", metavar="TOKEN", help="Bearer token instead of the kubeconfig's credential."
+            ),
         )
         for option in reversed(connection_options):
             run = option(run)
-        return click.command(**settings)(run)
+        made: click.Command = click.command(**settings)(run)
+        return made
 
     return decorate
 
 
-def _guarded(body: Callable[[], Awaitable[int]]) -> int:
+def guarded(body: Callable[[], Awaitable[int]]) -> int:
     """Runs a verb; failures become one line on standard error and exit code 1."""
     from kubecore.client.kubeconfig import KubeconfigError
 

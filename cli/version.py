@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import click
+
 from kubecore import __version__
 from kubecore.client.client import raise_for_status
-
 from kubecore_cli.session import Session, command
 
 

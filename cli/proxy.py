@@ -1,0 +1,106 @@
+"""`kubecore proxy`: a plain REST door to the API server, on loopback, that adds this person's credential to each request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from kubecore.client.kubeconfig import load
+from kubecore_cli.session import guarded
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession, web
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+CHUNK_BYTES = 64 * 1024
+BODY_MAX_BYTES = 4 * 1024 * 1024
+HOP_BY_HOP = frozenset(
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    ]
+)
+REPLACED = HOP_BY_HOP | {"host", "authorization", "content-length"}
+"""Request headers that are the connection's own, or ours to say."""
+
+
+@click.command(
+    help="Open a plain REST door to the API server on loopback: `kubecore proxy --port=8080`, `curl localhost:8080/api`."
+)
+@click.option("--port", type=int, default=8001, show_default=True, metavar="PORT", help="0 takes a free one.")
+@click.option("--address", default="127.0.0.1", show_default=True, type=click.Choice(LOOPBACK), help="Loopback only.")
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig to use; else $KUBECONFIG or ~/.kube/config.")
+@click.option("--context", default="", metavar="NAME", help="The kubeconfig context to use.")
+def proxy(port: int, address: str, kubeconfig: str | None, context: str) -> int:
+    return guarded(lambda: _serve(address, port, kubeconfig, context))
+
+
+async def _serve(address: str, port: int, kubeconfig: str | None, context: str) -> int:
+    from aiohttp import ClientSession, TCPConnector, web
+
+    from kubecore.client.http import tls_context
+
+    config = load(kubeconfig, context=context)
+    connector = TCPConnector(ssl=tls_context(config) if config.server.startswith("https:") else True, limit=0)
+    async with ClientSession(connector=connector, auto_decompress=False) as upstream:
+        headers = {"authorization": f"Bearer {config.bearer_token()}"} if config.bearer_token() else {}
+        application = web.Application(client_max_size=BODY_MAX_BYTES)
+        forwarder = _Forwarder(upstream, config.server, headers)
+        application.router.add_route("*", "/{path:.*}", forwarder.forward)
+        runner = web.AppRunner(application, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, address, port)
+        await site.start()
+        try:
+            bound = runner.addresses[0]
+            click.echo(f"Starting to serve on {bound[0]}:{bound[1]}")
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return 0
+        finally:
+            await runner.cleanup()
+    return 0
+
+
+class _Forwarder:
+    """Sends each request on and streams its answer back."""
+
+    def __init__(self, upstream: ClientSession, server: str, headers: dict[str, str]) -> None:
+        self._upstream = upstream
+        self._server = server
+        self._headers = headers
+
+    async def forward(self, request: web.Request) -> web.StreamResponse:
+        from aiohttp import ClientError, ClientTimeout, web
+
+        if request.host.rsplit(":", 1)[0].strip("[]") not in LOOPBACK:
+            # A page from elsewhere could reach this door through a host name of its own that points here.
+            raise web.HTTPForbidden(text="only requests to loopback names are forwarded\n")
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in REPLACED}
+        try:
+            async with self._upstream.request(
+                request.method,
+                f"{self._server}{request.raw_path}",
+                headers=headers | self._headers,
+                data=await request.read(),
+                allow_redirects=False,
+                timeout=ClientTimeout(total=None),
+            ) as answer:
+                kept = [(n, v) for n, v in answer.headers.items() if n.lower() not in HOP_BY_HOP]
+                response = web.StreamResponse(status=answer.status)
+                response.headers.extend(kept)
+                await response.prepare(request)
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
+                await response.write_eof()
+                return response
+        except ClientError as failure:
+            raise web.HTTPBadGateway(text=f"no answer from the API server: {failure}\n") from failure
