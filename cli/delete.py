@@ -76,14 +76,13 @@ async def delete(
         deleted.append((target, namespace, _uid(answer)))
     if waiting:
         for target, namespace, uid in deleted:
-            await session.client.wait_for(
-                target.resource,
-                namespace,
-                target.name,
-                lambda obj, uid=uid: obj is None or (bool(uid) and obj["metadata"]["uid"] != uid),
-                timeout_seconds=timeout,
-            )
+            await session.client.wait_for(target.resource, namespace, target.name, _gone(uid), timeout_seconds=timeout)
     return code
+
+
+def _gone(uid: str) -> Callable[[Object | None], bool]:
+    """Whether the object with that uid is no more, even if another has taken its name."""
+    return lambda obj: obj is None or (bool(uid) and obj["metadata"]["uid"] != uid)
 
 
 def _uid(answer: Object) -> str:

@@ -256,7 +256,7 @@ class _Walker:
         """A lone container called after another program than its image, as a copied template leaves it."""
         name = str((mended.get("metadata") or {}).get("name", ""))
         template = spec.get("template") if isinstance(spec.get("template"), dict) else None
-        containers = ((template or {}).get("spec") or {}).get("containers") or ()
+        containers: list[Any] = ((template or {}).get("spec") or {}).get("containers") or []
         if len(containers) != 1 or not isinstance(containers[0], dict):
             return
         written, image = str(containers[0].get("name", "")), str(containers[0].get("image", ""))
