@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import click
@@ -20,27 +19,12 @@ class Target:
     name: str = ""
 
 
-@functools.cache
-def _index() -> dict[str, list[Resource]]:
-    """Every way to write a resource → the resources it may mean; the core group and apps come first, as in kubectl."""
-    index: dict[str, list[Resource]] = {}
-    for resource in scheme.resources():
-        if not resource.served:
-            continue
-        for word in {resource.plural, resource.singular, resource.kind.lower(), *resource.short_names}:
-            index.setdefault(word, []).append(resource)
-    for choices in index.values():
-        choices.sort(key=lambda r: (r.group != "", r.group != "apps", r.group == "events.k8s.io", r.group))
-    return index
-
-
 def find(word: str) -> Resource:
-    """`pods`, `po`, `deployments.apps`, `deployments.v1.apps`. Raises click.ClickException in kubectl's words."""
-    plural, _, rest = word.lower().partition(".")
-    for resource in _index().get(plural, ()):
-        if not rest or rest in (resource.group, f"{resource.version}.{resource.group}"):
-            return resource
-    raise click.ClickException(f'the server doesn\'t have a resource type "{word}"')
+    """As `scheme.find`; raises click.ClickException in kubectl's words."""
+    resource = scheme.find(word)
+    if resource is None:
+        raise click.ClickException(f'the server doesn\'t have a resource type "{word}"')
+    return resource
 
 
 def category(word: str) -> list[Resource]:

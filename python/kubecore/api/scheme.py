@@ -117,6 +117,30 @@ def core(plural: str) -> Resource:
     return resource("", "v1", plural)
 
 
+@functools.cache
+def _by_word() -> dict[str, list[Resource]]:
+    words: dict[str, list[Resource]] = {}
+    for found in resources():
+        if found.served:
+            for word in dict.fromkeys((found.plural, found.singular, found.kind.lower(), *found.short_names)):
+                words.setdefault(word, []).append(found)
+    for choices in words.values():
+        choices.sort(key=lambda r: (r.group != "", r.group != "apps", r.group))
+    return words
+
+
+def find(word: str) -> Resource | None:
+    """The served resource that a person means: `pods`, `po`, `Deployment`, `deployments.apps`, `deployments.v1.apps`.
+
+    Where groups share a name the core group wins, then apps, as in kubectl.
+    """
+    name, _, rest = word.lower().partition(".")
+    for found in _by_word().get(name, ()):
+        if not rest or rest in (found.group, f"{found.version}.{found.group}"):
+            return found
+    return None
+
+
 def parse_api_version(api_version: str) -> tuple[str, str]:
     """`apps/v1` → (`apps`, `v1`); `v1` → (``, `v1`)."""
     group, _, version = api_version.rpartition("/")
