@@ -1,0 +1,7 @@
+"""`python -m kubecore_cli`."""
+
+import sys
+
+from kubecore_cli.main import main
+
+sys.exit(main())
