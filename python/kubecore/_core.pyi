@@ -163,6 +163,12 @@ class Answer:
         self, id: int, status: int, body: bytes, *, content_type: str = "application/json",
         headers: Sequence[tuple[str, str]] = (), revision: int = 0,
     ) -> None: ...
+    id: int
+    status: int
+    body: bytes
+    content_type: str
+    headers: list[tuple[str, str]]
+    revision: int
 
 @final
 class Allow:
@@ -170,6 +176,8 @@ class Allow:
     def __init__(
         self, id: int, *, epoch: int, user: str, any_name: bool = False, any_namespace: bool = False, ttl_seconds: float = 0.0,
     ) -> None: ...
+    id: int
+    user: str
 
 @final
 class Reply:
@@ -184,8 +192,9 @@ class Reply:
 class LocalWatch:
     """A local watch stream."""
     id: int
-    def poll(self, limit: int = 1000) -> list[tuple[str, str, bytes]] | None:
-        """Released events: (type, key, object JSON); type is ADDED MODIFIED DELETED BOOKMARK ERROR. Empty: none yet. None: ended."""
+    def poll(self, limit: int = 1000) -> list[tuple[str, str, bytes]] | Call | None:
+        """Released events: (type, key, object JSON); type is ADDED MODIFIED DELETED BOOKMARK ERROR. Empty: none yet. None: ended.
+        A Call: policy has moved, `settle` it and poll again."""
     def close(self) -> None: ...
 
 @final
@@ -200,6 +209,8 @@ class Notifier:
 @final
 class Door:
     def __init__(self, store: Store) -> None: ...
+    def serve_resources(self, rows: bytes) -> None:
+        """The resources whose reads the wire serves by itself: rows as `resources()` gives them."""
     def listen(
         self, address: str, port: int, *, certificate_pem: bytes, key_pem: bytes, client_ca_pem: bytes, threads: int = 1
     ) -> int:

@@ -124,6 +124,23 @@ impl Door {
         asked
     }
 
+    /// The id of a call that is answered on its caller's own thread.
+    pub fn count_local_call(&self) -> u64 {
+        self.metrics.python_calls.fetch_add(1, Ordering::Relaxed);
+        self.handover.next_id()
+    }
+
+    /// All counters as JSON.
+    pub fn metrics_json(&self) -> String {
+        let mut metrics = self.metrics.to_json();
+        let (in_flight, batches, taken) = self.handover.counts();
+        metrics["calls_in_flight"] = in_flight.into();
+        metrics["call_batches_total"] = batches.into();
+        metrics["calls_taken_total"] = taken.into();
+        metrics["verdicts"] = self.verdicts.len().into();
+        metrics.to_string()
+    }
+
     pub fn take(&self) -> Option<Vec<Call>> {
         self.handover.take()
     }
