@@ -119,7 +119,8 @@ def table(
 
 def partial_metadata(value: bytes, *, version: str = "v1") -> bytes: ...
 
-def label_selector_matches(selector: str, labels: dict[str, str]) -> bool: ...
+def label_selector_matches(selector: str, labels: dict[str, str]) -> bool:
+    """Raises ValueError with upstream's message if the selector is malformed, as validate_label_selector does."""
 def validate_label_selector(selector: str) -> None: ...
 def field_selector_supported(group: str, version: str, resource: str, selector: str) -> str | None:
     """None if supported, else upstream's message."""

@@ -6,6 +6,7 @@ pub mod facts;
 pub mod field_selector;
 mod field_selector_table;
 pub mod partial;
+pub mod patch;
 pub mod scan;
 pub mod selector;
 mod selector_parse;

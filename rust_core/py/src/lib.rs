@@ -6,6 +6,7 @@ mod notifier;
 mod object;
 mod sched;
 mod store;
+mod transform;
 mod wire;
 
 use pyo3::prelude::*;
@@ -15,5 +16,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     store::register(module)?;
     object::register(module)?;
     sched::register(module)?;
+    transform::register(module)?;
     wire::register(module)
 }
