@@ -10,18 +10,25 @@ use crate::requirements::Requirements;
 use crate::snapshot::{Slot, Snapshot};
 use crate::tournament::Tournament;
 
-/// Decides between nodes of equal score: 48 bits that look random, from the seed, the node's name and how often it was chosen. The larger wins.
+/// Decides between nodes of equal score: 48 bits that look random, from the seed, the node's name and how often it was
+/// chosen. The larger wins.
 ///
 /// FNV-1a of the name, then splitmix64. A chosen node draws a new number, so equal nodes take turns.
 pub fn tie_break(seed: u64, name: &str, placements: u64) -> u64 {
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    tie_of_hash(seed, name_hash(name), placements)
+}
+
+pub(crate) fn name_hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mut mixed = (hash ^ seed).wrapping_add(
-        placements
-            .wrapping_add(1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15),
-    );
+    })
+}
+
+fn tie_of_hash(seed: u64, name_hash: u64, placements: u64) -> u64 {
+    let step = placements
+        .wrapping_add(1)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = (name_hash ^ seed).wrapping_add(step);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (mixed ^ (mixed >> 31)) >> 16
@@ -45,7 +52,7 @@ struct Cell {
 pub struct ClassState {
     cells: Vec<Cell>,
     tree: Tournament,
-    /// For each static scorer: its raw numbers over the admitted nodes, counted, so that the largest is known.
+    /// For each static scorer: its raw numbers above 0 over the admitted nodes, counted, so that the largest is known.
     raws: [BTreeMap<i64, u32>; STATIC_COUNT],
     largest: [i64; STATIC_COUNT],
     position: u64,
@@ -57,6 +64,11 @@ impl ClassState {
     /// The nodes' cells it holds: what the kernel's bound on classes counts.
     pub fn size(&self) -> usize {
         self.cells.len()
+    }
+
+    /// Forgets which class it was for; keeps its memory.
+    pub fn reset(&mut self) {
+        self.built = false;
     }
 
     /// The best node now, every node considered.
@@ -97,7 +109,8 @@ impl ClassState {
     }
 
     fn build(&mut self, pod: &Requirements, nodes: &Snapshot, seed: u64) {
-        self.cells = vec![Cell::default(); nodes.slot_count()];
+        self.cells.clear();
+        self.cells.resize(nodes.slot_count(), Cell::default());
         self.raws = std::array::from_fn(|_| BTreeMap::new());
         for index in 0..nodes.slot_count() as u32 {
             self.update(pod, nodes, seed, Slot(index));
@@ -135,14 +148,14 @@ impl ClassState {
                 .iter()
                 .map(|scorer| scorer.weight * (scorer.raw)(pod, nodes, slot))
                 .sum();
-            cell.tie = tie_break(seed, nodes.name(slot), nodes.placements(slot));
+            cell.tie = tie_of_hash(seed, nodes.name_hash(slot), nodes.placements(slot));
         }
         let (is_admitted, raw_now) = (cell.admitted, cell.raw);
         if was_admitted == is_admitted && raw_before == raw_now {
             return;
         }
         for (index, counts) in self.raws.iter_mut().enumerate() {
-            if was_admitted {
+            if was_admitted && raw_before[index] > 0 {
                 let count = counts
                     .get_mut(&raw_before[index])
                     .expect("an admitted node's raw score is counted");
@@ -151,7 +164,7 @@ impl ClassState {
                     counts.remove(&raw_before[index]);
                 }
             }
-            if is_admitted {
+            if is_admitted && raw_now[index] > 0 {
                 *counts.entry(raw_now[index]).or_insert(0) += 1;
             }
         }
@@ -187,6 +200,8 @@ impl ClassState {
     }
 
     fn seat_all(&mut self) {
-        self.tree = Tournament::with_keys((0..self.cells.len()).map(|slot| self.key(slot)));
+        let mut tree = std::mem::take(&mut self.tree);
+        tree.reset((0..self.cells.len()).map(|slot| self.key(slot)));
+        self.tree = tree;
     }
 }

@@ -92,6 +92,8 @@ struct PodRecord {
 struct Class {
     state: ClassState,
     last_used: u64,
+    /// Chosen for before: worth a state of its own.
+    recurs: bool,
     /// The last failure, and the position of the change log and the importance for which it holds.
     failure: Option<(u64, Importance, Arc<Failure>)>,
 }
@@ -120,6 +122,8 @@ pub struct Kernel {
     pods: Map<String, PodRecord>,
     classes: Map<Arc<Requirements>, Class>,
     sweep_at: usize,
+    /// Where a class is decided for the first time: most classes have one pod, and need not keep what they cost.
+    scratch: ClassState,
     clock: u64,
     stats: Stats,
 }
@@ -134,6 +138,7 @@ impl Kernel {
             pods: Map::default(),
             classes: Map::default(),
             sweep_at: SWEEP_MIN,
+            scratch: ClassState::default(),
             clock: 0,
             stats: Stats::default(),
         }
@@ -339,7 +344,13 @@ impl Kernel {
         self.clock += 1;
         let class = self.classes.entry(requirements.clone()).or_default();
         class.last_used = self.clock;
-        match class.state.best(&requirements, &self.nodes, self.seed) {
+        let state = if std::mem::replace(&mut class.recurs, true) {
+            &mut class.state
+        } else {
+            self.scratch.reset();
+            &mut self.scratch
+        };
+        match state.best(&requirements, &self.nodes, self.seed) {
             Some(slot) => {
                 record.place = Place::Assumed(slot);
                 self.nodes.place_pod(slot, &requirements);

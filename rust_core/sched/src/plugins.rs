@@ -192,14 +192,19 @@ fn least_allocated(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> i64 {
         }
         let requested = nodes.nonzero(slot, index) + pod.requests.scored[index];
         if requested <= allocatable {
-            // Wide: an exbibyte of memory times a hundred is past 64 bits.
-            let free = i128::from(allocatable - requested) * i128::from(SCORE_MAX)
-                / i128::from(allocatable);
-            sum += free as i64;
+            sum += free_share(allocatable - requested, allocatable);
         }
         weights += 1;
     }
     if weights == 0 { 0 } else { sum / weights }
+}
+
+/// What part of the whole is free, 0 to 100. Amounts past 2^63 / 100 take the wide road.
+fn free_share(free: i64, allocatable: i64) -> i64 {
+    match free.checked_mul(SCORE_MAX) {
+        Some(scaled) => scaled / allocatable,
+        None => (i128::from(free) * i128::from(SCORE_MAX) / i128::from(allocatable)) as i64,
+    }
 }
 
 /// 100 less half the distance between the fractions of CPU and memory in use. A pod that requests neither is not weighed.

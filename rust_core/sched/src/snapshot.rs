@@ -7,6 +7,7 @@ use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use crate::affinity::NodeIdentity;
+use crate::class::name_hash;
 use crate::requirements::{Requirements, normalized_image};
 use crate::resource::{PodRequests, ResourceId, ResourceNames, parse};
 use crate::wire::{self, Taint};
@@ -93,6 +94,7 @@ pub struct Snapshot {
     slots: Map<Arc<str>, Slot>,
     free: Vec<Slot>,
     names: Vec<Arc<str>>,
+    name_hashes: Vec<u64>,
     present: Vec<bool>,
     present_count: usize,
     facts: Vec<NodeFacts>,
@@ -131,6 +133,10 @@ impl Snapshot {
 
     pub fn name(&self, slot: Slot) -> &Arc<str> {
         &self.names[slot.index()]
+    }
+
+    pub fn name_hash(&self, slot: Slot) -> u64 {
+        self.name_hashes[slot.index()]
     }
 
     pub fn facts(&self, slot: Slot) -> &NodeFacts {
@@ -206,6 +212,7 @@ impl Snapshot {
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.names[slot.index()] = shared.clone();
+                self.name_hashes[slot.index()] = name_hash(name);
                 slot
             }
             None => self.grow(shared.clone()),
@@ -217,6 +224,7 @@ impl Snapshot {
     fn grow(&mut self, name: Arc<str>) -> Slot {
         let slot =
             Slot(u32::try_from(self.names.len()).expect("fewer than 2^32 nodes fit in memory"));
+        self.name_hashes.push(name_hash(&name));
         self.names.push(name);
         self.present.push(false);
         self.facts.push(NodeFacts::default());

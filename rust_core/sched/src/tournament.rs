@@ -14,19 +14,16 @@ pub struct Tournament {
 }
 
 impl Tournament {
-    pub fn with_keys(keys: impl ExactSizeIterator<Item = u64>) -> Tournament {
-        let leaves = keys.len().next_power_of_two().max(1);
-        let mut tree = Tournament {
-            leaves,
-            keys: vec![0; 2 * leaves],
-        };
-        for (index, key) in keys.enumerate() {
-            tree.keys[leaves + index] = key;
+    /// Starts over with these keys, in the memory it has.
+    pub fn reset(&mut self, keys: impl ExactSizeIterator<Item = u64>) {
+        self.leaves = keys.len().next_power_of_two().max(1);
+        self.keys.clear();
+        self.keys.resize(self.leaves, 0);
+        self.keys.extend(keys);
+        self.keys.resize(2 * self.leaves, 0);
+        for index in (1..self.leaves).rev() {
+            self.keys[index] = self.keys[2 * index].max(self.keys[2 * index + 1]);
         }
-        for index in (1..leaves).rev() {
-            tree.keys[index] = tree.keys[2 * index].max(tree.keys[2 * index + 1]);
-        }
-        tree
     }
 
     /// How many slots it can hold before it must be made anew.
@@ -72,7 +69,9 @@ mod tests {
     #[test]
     fn nobody_wins_an_empty_tournament() {
         assert_eq!(Tournament::default().winner(), None);
-        assert_eq!(Tournament::with_keys([0, 0, 0].into_iter()).winner(), None);
+        let mut tree = Tournament::default();
+        tree.reset([0, 0, 0].into_iter());
+        assert_eq!(tree.winner(), None);
     }
 
     proptest! {
@@ -82,7 +81,9 @@ mod tests {
             changes in prop::collection::vec((0usize..40, 0u64..6), 0..60),
         ) {
             let mut keys = start;
-            let mut tree = Tournament::with_keys(keys.clone().into_iter());
+            let mut tree = Tournament::default();
+            tree.reset([9, 9, 9].into_iter());
+            tree.reset(keys.clone().into_iter());
             for (slot, key) in changes {
                 let slot = slot % keys.len();
                 keys[slot] = key;
