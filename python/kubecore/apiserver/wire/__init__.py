@@ -8,7 +8,7 @@ Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tel
 """
 
 from kubecore.apiserver.wire.local import LocalTransport
-from kubecore.apiserver.wire.server import APIServer, PostStartHook
 from kubecore.apiserver.wire.served import ServedResources, parse_runtime_config
+from kubecore.apiserver.wire.server import APIServer, PostStartHook
 
 __all__ = ["APIServer", "LocalTransport", "PostStartHook", "ServedResources", "parse_runtime_config"]

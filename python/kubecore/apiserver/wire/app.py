@@ -38,9 +38,7 @@ class Gate(Protocol):
     @property
     def authorizer(self) -> Authorizes: ...
 
-    def identify(
-        self, kind: CredentialKind, credential: bytes, headers: Sequence[tuple[str, str]] = ()
-    ) -> Identity:
+    def identify(self, kind: CredentialKind, credential: bytes, headers: Sequence[tuple[str, str]] = ()) -> Identity:
         """Who the request acts as, impersonation included. Raises a StatusError."""
 
 

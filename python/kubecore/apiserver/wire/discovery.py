@@ -51,25 +51,33 @@ class Discovery:
         yield "/api", _api_versions(self._served.versions(""), server_address)
         for version in self._served.versions(""):
             # The core group's list has no apiVersion, as upstream's has none.
-            yield f"/api/{version}", {
-                "kind": "APIResourceList",
-                "groupVersion": version,
-                "resources": self._resources("", version),
-            }
+            yield (
+                f"/api/{version}",
+                {
+                    "kind": "APIResourceList",
+                    "groupVersion": version,
+                    "resources": self._resources("", version),
+                },
+            )
         named = [group for group in groups if group]
         yield "/apis", {"kind": "APIGroupList", "apiVersion": "v1", "groups": [self._group(group) for group in named]}
         for group in named:
             yield f"/apis/{group}", {"kind": "APIGroup", "apiVersion": "v1", **self._group(group)}
             for version in self._served.versions(group):
-                yield f"/apis/{group}/{version}", {
-                    "kind": "APIResourceList",
-                    "apiVersion": "v1",
-                    "groupVersion": f"{group}/{version}",
-                    "resources": self._resources(group, version),
-                }
+                yield (
+                    f"/apis/{group}/{version}",
+                    {
+                        "kind": "APIResourceList",
+                        "apiVersion": "v1",
+                        "groupVersion": f"{group}/{version}",
+                        "resources": self._resources(group, version),
+                    },
+                )
 
     def _group(self, group: str) -> Json:
-        versions = [{"groupVersion": f"{group}/{version}", "version": version} for version in self._served.versions(group)]
+        versions = [
+            {"groupVersion": f"{group}/{version}", "version": version} for version in self._served.versions(group)
+        ]
         return {"name": group, "versions": versions, "preferredVersion": versions[0]}
 
     def _resources(self, group: str, version: str) -> list[Json]:

@@ -40,9 +40,7 @@ class LocalTransport:
         outcomes = [self._begin(r.method, r.path, r.query, r.headers, r.body) for r in requests]
         return [await self._released(outcome) for outcome in outcomes]
 
-    async def stream(
-        self, path: str, query: Pairs = (), headers: Pairs = ()
-    ) -> AsyncGenerator[list[WatchEvent], None]:
+    async def stream(self, path: str, query: Pairs = (), headers: Pairs = ()) -> AsyncGenerator[list[WatchEvent], None]:
         watch = self._begin("GET", path, query, headers, b"")
         if not isinstance(watch, LocalWatch):
             raise StreamRefused(await self._released(watch))

@@ -90,8 +90,12 @@ class Metrics(Collector):
 
 
 def _requests(figures: Figures) -> Iterable[Metric]:
-    counter = CounterMetricFamily("apiserver_request", "Requests by what they asked and how it ended.", labels=_REQUEST_LABELS)
-    histogram = HistogramMetricFamily("apiserver_request_duration_seconds", "How long answers took.", labels=_DURATION_LABELS)
+    counter = CounterMetricFamily(
+        "apiserver_request", "Requests by what they asked and how it ended.", labels=_REQUEST_LABELS
+    )
+    histogram = HistogramMetricFamily(
+        "apiserver_request_duration_seconds", "How long answers took.", labels=_DURATION_LABELS
+    )
     bounds = [str(bound) for bound in figures["duration_buckets_seconds"]]
     merged: dict[tuple[str, ...], tuple[list[int], int, float]] = {}
     for row in figures["requests"]:

@@ -58,9 +58,7 @@ def _answer_v3(call: Call, document: str) -> Response:
     return _cached(call, _v3(document), JSON, forever)
 
 
-def _cached(
-    call: Call, body: bytes, content_type: str, headers: tuple[tuple[str, str], ...] = ()
-) -> Response:
+def _cached(call: Call, body: bytes, content_type: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
     etag = f'"{hashlib.sha512(body).hexdigest().upper()}"'
     headers = (("etag", etag), ("vary", "Accept"), *headers)
     if header(call, "if-none-match") == etag:
