@@ -91,16 +91,13 @@ class Authenticator:
             return Identity(self.local_user(credential.decode()), 0.0)
         return self._nobody()
 
-    def authenticate_token(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, tuple[str, ...]] | None:
-        """For TokenReview: (user, audiences that the token is for), None if it does not hold. Never from the cache."""
+    def authenticate_token(self, token: str, audiences: Sequence[str] = ()) -> tuple[User, tuple[str, ...]]:
+        """For TokenReview: (user, audiences that the token is for). Never from the cache. Raises InvalidToken."""
         if (user := self._static.get(token)) is not None:
             return user, tuple(audiences) or self._tokens.api_audiences
         if not self._tokens.recognises(token):
-            return None
-        try:
-            user, held = self._tokens.verify(token, audiences)
-        except InvalidToken:
-            return None
+            raise InvalidToken("unknown token")
+        user, held = self._tokens.verify(token, audiences)
         return with_authenticated(user), held
 
     def local_user(self, name: str) -> User:

@@ -188,13 +188,13 @@ class AuthorizerChain:
         return rules, errors
 
 
-def build_authorizer(modes: Sequence[str], source: PolicySource) -> AuthorizerChain:
+def build_authorizer(modes: Sequence[str], rbac: RbacAuthorizer) -> AuthorizerChain:
     """`--authorization-mode`: a list of AlwaysAllow, AlwaysDeny, RBAC. `Node` is accepted where RBAC is there too,
     which gives nodes their rights. Raises ValueError on anything else."""
     makers: dict[str, Callable[[], Authorizer]] = {
         "AlwaysAllow": AlwaysAllow,
         "AlwaysDeny": AlwaysDeny,
-        "RBAC": lambda: RbacAuthorizer(source),
+        "RBAC": lambda: rbac,
     }
     if "Node" in modes and "RBAC" not in modes:
         raise ValueError(

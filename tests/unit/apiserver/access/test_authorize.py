@@ -14,7 +14,7 @@ def ask(world: World, verb: str, resource: str, user: User = ALICE, **more: str)
 
 
 def test_the_denial_of_a_list_is_worded_as_upstream_words_it() -> None:
-    chain = build_authorizer(["RBAC"], World())
+    chain = build_authorizer(["RBAC"], RbacAuthorizer(World()))
     with pytest.raises(Forbidden) as raised:
         chain.check(Attributes(User("x"), "list", "", "v1", "pods", namespace="default"))
     assert raised.value.message == (
@@ -25,7 +25,7 @@ def test_the_denial_of_a_list_is_worded_as_upstream_words_it() -> None:
 
 
 def test_the_denial_of_a_subresource_names_object_group_and_scope() -> None:
-    chain = build_authorizer(["RBAC"], World())
+    chain = build_authorizer(["RBAC"], RbacAuthorizer(World()))
     with pytest.raises(Forbidden) as raised:
         chain.check(Attributes(User("x"), "update", "apps", "v1", "deployments", "scale", "shop", "web"))
     assert raised.value.message == (
@@ -37,7 +37,7 @@ def test_the_denial_of_a_subresource_names_object_group_and_scope() -> None:
 
 
 def test_the_denial_of_a_path_names_the_path() -> None:
-    chain = build_authorizer(["RBAC"], World())
+    chain = build_authorizer(["RBAC"], RbacAuthorizer(World()))
     with pytest.raises(Forbidden) as raised:
         chain.check(Attributes(User("system:anonymous"), "get", path="/metrics", is_resource=False))
     assert raised.value.message == 'forbidden: User "system:anonymous" cannot get path "/metrics"'
@@ -45,12 +45,12 @@ def test_the_denial_of_a_path_names_the_path() -> None:
 
 def test_a_binding_to_a_missing_role_is_named_in_the_denial() -> None:
     world = World(binding("b", "gone", ("User", "alice")))
-    verdict = build_authorizer(["RBAC"], world).authorize(ask(world, "list", "pods"))
+    verdict = build_authorizer(["RBAC"], RbacAuthorizer(world)).authorize(ask(world, "list", "pods"))
     assert verdict.reason == 'RBAC: clusterrole.rbac.authorization.k8s.io "gone" not found'
 
 
 def test_masters_pass_without_any_role() -> None:
-    verdict = build_authorizer(["RBAC"], World()).authorize(
+    verdict = build_authorizer(["RBAC"], RbacAuthorizer(World())).authorize(
         Attributes(User("root", "", ("system:masters",)), "delete", "", "v1", "nodes", name="a")
     )
     assert (verdict.allowed, verdict.any_name, verdict.any_namespace) == (True, True, True)
@@ -157,8 +157,11 @@ def test_an_aggregated_role_has_the_rules_of_all_that_its_selector_finds() -> No
 
 
 def test_modes_are_named_as_upstream_names_them() -> None:
-    assert build_authorizer(["AlwaysAllow"], World()).authorize(ask(World(), "get", "pods")).allowed
-    assert not build_authorizer(["AlwaysDeny"], World()).authorize(ask(World(), "get", "pods")).allowed
-    assert build_authorizer(["Node", "RBAC"], World()).authorize(ask(World(), "get", "pods")).allowed is False
+    assert build_authorizer(["AlwaysAllow"], RbacAuthorizer(World())).authorize(ask(World(), "get", "pods")).allowed
+    assert not build_authorizer(["AlwaysDeny"], RbacAuthorizer(World())).authorize(ask(World(), "get", "pods")).allowed
+    assert (
+        build_authorizer(["Node", "RBAC"], RbacAuthorizer(World())).authorize(ask(World(), "get", "pods")).allowed
+        is False
+    )
     with pytest.raises(ValueError, match="unknown authorization mode"):
-        build_authorizer(["Magic"], World())
+        build_authorizer(["Magic"], RbacAuthorizer(World()))
