@@ -218,10 +218,6 @@ class FakeServer:
     def _subresource(self, key: tuple[str, str, str, str], subresource: str, body: Object) -> Object:
         if subresource == "binding":
             pod = self._read(key)
-            if body["metadata"].get("uid") not in (None, pod["metadata"]["uid"]):
-                raise errors.conflict("pods/binding", "", key[3], "the UID in the precondition does not match")
-            if node := pod["spec"].get("nodeName"):
-                raise errors.conflict("pods/binding", "", key[3], f"pod {key[3]} is already assigned to node {node!r}")
             pod["spec"]["nodeName"] = body["target"]["name"]
             return self._put(key, pod)
         if subresource == "eviction":

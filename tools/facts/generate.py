@@ -67,9 +67,28 @@ def version_rank(version: str) -> tuple[int, int, int]:
 # ─────────────────────────────── definitions ───────────────────────────────
 
 
+def usual_go_type(kind: str) -> str:
+    """How Go names a type of the table, unless the field has a named type such as `v1.PullPolicy`."""
+    if kind.startswith("[]"):
+        return "[]" + usual_go_type(kind[2:])
+    if kind.startswith("{}"):
+        return "map[string]" + usual_go_type(kind[2:])
+    if "." in kind:
+        return ".".join(kind.split(".")[-2:])
+    return {"bytes": "[]uint8"}.get(kind, kind)
+
+
+def go_field(field: Json) -> Json:
+    """Leaves out what follows from the rest of the row."""
+    row = dict(field)
+    if row["goType"] == usual_go_type(row["type"]):
+        del row["goType"]
+    return row
+
+
 def published_field(field: Json, published: Json, required: bool) -> Json:
     """Adds what the OpenAPI document knows about one field."""
-    row = dict(field)
+    row = go_field(field)
     if required:
         row["required"] = True
     if list_type := published.get("x-kubernetes-list-type"):
@@ -91,7 +110,7 @@ def definition_row(definition: Json, published: Json | None, defaults: Json) -> 
     if published is None:
         if definition.get("kinds"):
             row["kinds"] = [kind for kind in definition["kinds"] if kind[:2] in (["", "v1"], ["meta.k8s.io", "v1"])]
-        row["fields"] = definition["fields"]
+        row["fields"] = [go_field(field) for field in definition["fields"]]
         row["unpublished"] = True
         return row
     properties = published.get("properties", {})
@@ -109,7 +128,7 @@ def definition_row(definition: Json, published: Json | None, defaults: Json) -> 
     for field in definition["fields"]:
         made = published_field(field, properties[field["name"]], field["name"] in required)
         default = defaults.get(definition["name"], {}).get("properties", {}).get(field["name"], {}).get("default")
-        if default not in (None, "", 0, False, {}):
+        if default not in ((None,) if field.get("pointer") else (None, "", 0, False, {})):
             made["default"] = default
         fields.append(made)
     row["fields"] = fields

@@ -21,6 +21,8 @@ import (
 type Field struct {
 	Name          string `json:"name"`
 	Type          string `json:"type"`
+	GoType        string `json:"goType,omitempty"`
+	Embedded      string `json:"embedded,omitempty"`
 	Pointer       bool   `json:"pointer,omitempty"`
 	OmitEmpty     bool   `json:"omitempty,omitempty"`
 	OmitZero      bool   `json:"omitzero,omitempty"`
@@ -104,10 +106,12 @@ func (w *walker) visit(t reflect.Type) {
 	}
 	definition := &Definition{Name: name, Kinds: w.kinds[t]}
 	w.done[name] = definition
-	definition.Fields = w.fields(t, nil)
+	definition.Fields = w.fields(t, "", nil)
 }
 
-func (w *walker) fields(t reflect.Type, path []int) []Field {
+// fields lists a struct's fields, those of embedded structs among them. `embedded` names the Go structs on the way, `path`
+// their protobuf numbers.
+func (w *walker) fields(t reflect.Type, embedded string, path []int) []Field {
 	fields := []Field{}
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -122,18 +126,18 @@ func (w *walker) fields(t reflect.Type, path []int) []Field {
 			numbers = append(append([]int{}, path...), number)
 		}
 		if f.Anonymous && parts[0] == "" {
-			embedded := f.Type
-			if embedded.Kind() == reflect.Pointer {
-				embedded = embedded.Elem()
+			inner := f.Type
+			if inner.Kind() == reflect.Pointer {
+				inner = inner.Elem()
 			}
-			fields = append(fields, w.fields(embedded, numbers)...)
+			fields = append(fields, w.fields(inner, embedded+f.Name+".", numbers)...)
 			continue
 		}
 		if !hasTag || parts[0] == "" {
 			log.Fatalf("%v.%s has no JSON name", t, f.Name)
 		}
 		field := Field{
-			Name: parts[0], Type: w.typeName(f.Type), Pointer: f.Type.Kind() == reflect.Pointer,
+			Name: parts[0], Type: w.typeName(f.Type), GoType: goType(f.Type), Embedded: embedded, Pointer: f.Type.Kind() == reflect.Pointer,
 			PatchStrategy: f.Tag.Get("patchStrategy"), PatchMergeKey: f.Tag.Get("patchMergeKey"),
 		}
 		if number > 0 {
@@ -146,6 +150,14 @@ func (w *walker) fields(t reflect.Type, path []int) []Field {
 		fields = append(fields, field)
 	}
 	return fields
+}
+
+// goType is the type as Go's decoder names it in errors.
+func goType(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.String()
 }
 
 func protobufNumber(f reflect.StructField) int {

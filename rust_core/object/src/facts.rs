@@ -116,6 +116,10 @@ pub enum ListType {
 pub struct Field {
     pub name: &'static str,
     pub kind: Type,
+    /// The type as Go names it, where `kind` does not say it: `v1.PullPolicy`.
+    pub go_type: Option<&'static str>,
+    /// The Go structs that JSON flattens into this one, each with a dot behind it; mostly empty.
+    pub embedded: &'static str,
     /// OpenAPI's `required`.
     pub required: bool,
     /// A pointer in Go: an empty value is not an absent one.
@@ -154,6 +158,8 @@ pub struct Definition {
     /// Set for types that write themselves: they have no fields.
     pub scalar: Option<Scalar>,
     pub fields: Vec<Field>,
+    /// Places of the fields that are written even when they were never set.
+    pub always_written: Vec<u16>,
     /// `x-kubernetes-map-type: atomic`
     pub atomic_map: bool,
     /// `x-kubernetes-unions`, as the OpenAPI document has it.

@@ -2,12 +2,19 @@
 
 pub mod convert;
 mod convert_autoscaler;
+pub mod decode;
+pub mod default;
 pub mod facts;
 pub mod field_selector;
 mod field_selector_table;
 pub mod partial;
+pub mod quantity;
+pub mod reader;
 pub mod scan;
 pub mod selector;
 mod selector_parse;
 mod selector_validation;
 pub mod table;
+pub mod time;
+pub mod tree;
+pub mod write;

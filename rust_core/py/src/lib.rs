@@ -1,6 +1,5 @@
 //! The only crate that names PyO3: one thin adapter file per crate.
 
-mod local;
 mod log_writer;
 mod notifier;
 mod object;

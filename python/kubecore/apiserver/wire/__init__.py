@@ -1,1 +1,14 @@
+"""The API server's front: its life, what it decides about a request, and the pages that are no resource's.
 
+    server     start, listen, stop                 discovery, openapi   which kinds there are
+    app        who asks, may they, the answer      health, metrics      how it does
+    door       the seam to Rust                    local, wakeups       requests from inside the process
+
+Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tells how the two play together.
+"""
+
+from kubecore.apiserver.wire.local import LocalTransport
+from kubecore.apiserver.wire.served import ServedResources, parse_runtime_config
+from kubecore.apiserver.wire.server import APIServer, PostStartHook
+
+__all__ = ["APIServer", "LocalTransport", "PostStartHook", "ServedResources", "parse_runtime_config"]

@@ -42,6 +42,9 @@ struct DefinitionRow {
 struct FieldRow {
     name: &'static str,
     r#type: &'static str,
+    go_type: Option<&'static str>,
+    #[serde(default)]
+    embedded: &'static str,
     #[serde(default)]
     pointer: bool,
     #[serde(default, rename = "omitempty")]
@@ -143,7 +146,18 @@ pub(super) fn load(text: &'static str) -> Facts {
 }
 
 fn definition(row: DefinitionRow, names: &Names, scalars: &Scalars) -> Definition {
+    let fields: Vec<Field> = row
+        .fields
+        .into_iter()
+        .map(|row| field(row, names, scalars))
+        .collect();
     Definition {
+        always_written: (0..)
+            .zip(&fields)
+            .filter(|(_, field)| is_always_written(field))
+            .map(|(place, _)| place)
+            .collect(),
+        fields,
         name: row.name,
         kinds: row
             .kinds
@@ -151,11 +165,6 @@ fn definition(row: DefinitionRow, names: &Names, scalars: &Scalars) -> Definitio
             .map(|[group, version, kind]| Gvk::new(group, version, kind))
             .collect(),
         scalar: row.scalar.and_then(scalar),
-        fields: row
-            .fields
-            .into_iter()
-            .map(|row| field(row, names, scalars))
-            .collect(),
         atomic_map: row.map_type == Some("atomic"),
         unions: row.unions,
         schema: row.schema,
@@ -167,6 +176,8 @@ fn field(row: FieldRow, names: &Names, scalars: &Scalars) -> Field {
     Field {
         name: row.name,
         kind: parse_type(row.r#type, names, scalars),
+        go_type: row.go_type,
+        embedded: row.embedded,
         required: row.required,
         pointer: row.pointer,
         omit_empty: row.omit_empty,
@@ -184,6 +195,20 @@ fn field(row: FieldRow, names: &Names, scalars: &Scalars) -> Field {
         format: row.format,
         schema_default: row.default,
     }
+}
+
+/// Go's encoder leaves out empty values only if told to, and an empty struct only by `omitzero`.
+fn is_always_written(field: &Field) -> bool {
+    if field.omit_zero {
+        return false;
+    }
+    let is_struct = match &field.kind {
+        Type::Struct(_) => true,
+        // FieldsV1 and JSON are pointers wherever they may be left out.
+        Type::Named(scalar, _) => !matches!(scalar, Scalar::Json),
+        _ => false,
+    };
+    !field.omit_empty || (is_struct && !field.pointer)
 }
 
 fn resource(row: ResourceRow) -> Resource {

@@ -1,0 +1,137 @@
+"""What Python decides about one request: who asks, whether they may, and what the answer is.
+
+Flows in: calls from the door, on whichever thread brings them. Flows out: an `Allow` for a read that the wire then serves by
+itself, else an `Answer` that carries the applied head's revision, so that the wire releases it once that is durable.
+
+Decisions are made one at a time: `App` holds the one lock under which everything behind it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from kubecore.api.errors import InternalError, StatusError
+from kubecore.apiserver.access.authenticate import CredentialKind, Identity
+from kubecore.apiserver.access.authorize import Attributes, Verdict
+from kubecore.apiserver.registry.admission import User
+from kubecore.apiserver.storage.protocol import Storage
+from kubecore.apiserver.wire.door import Allow, Answer, Call
+from kubecore.apiserver.wire.response import Response, of_status, page_not_found
+from kubecore.apiserver.wire.served import ServedResources
+
+log = logging.getLogger(__name__)
+
+Decision = Answer | Allow
+
+
+class Authorizes(Protocol):
+    def check(self, attributes: Attributes) -> Verdict:
+        """The verdict if allowed. Raises Forbidden."""
+
+
+class Gate(Protocol):
+    """What the wire asks of access."""
+
+    @property
+    def authorizer(self) -> Authorizes: ...
+
+    def identify(self, kind: CredentialKind, credential: bytes, headers: Sequence[tuple[str, str]] = ()) -> Identity:
+        """Who the request acts as, impersonation included. Raises a StatusError."""
+
+
+class Result(Protocol):
+    """What the registry answers."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def body(self) -> bytes: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, str]]: ...
+
+
+class Resources(Protocol):
+    """What the wire asks of the registry."""
+
+    def handle(self, user: User, call: Call) -> Result: ...
+
+
+Route = Callable[[Call], Response | None]
+"""Answers a path that is no resource's; None: there is no such path."""
+
+
+class App:
+    def __init__(
+        self, *, storage: Storage, gate: Gate, registry: Resources, served: ServedResources, routes: Route
+    ) -> None:
+        self._storage = storage
+        self._gate = gate
+        self._registry = registry
+        self._served = served
+        self._routes = routes
+        self._lock = threading.RLock()
+
+    def decide(self, call: Call) -> Decision:
+        """Never raises: whatever goes wrong is an answer too."""
+        with self._lock:
+            try:
+                return self._decide(call)
+            except StatusError as error:
+                return self._answer(call, of_status(error))
+            except Exception:
+                # A bug in one request must not end the server; it is logged here and nowhere else.
+                log.exception("%s %s failed", call.method, call.path)
+                return self._answer(call, of_status(InternalError("Internal error occurred: see the server's log")))
+
+    def _decide(self, call: Call) -> Decision:
+        # Read before the verdict is computed: a change in between makes the verdict stale, never wrong.
+        epoch = self._storage.policy_epoch()
+        identity = self._gate.identify(call.credential_kind, call.credential, call.headers)
+        verdict = self._gate.authorizer.check(_attributes(identity.user, call))
+        if call.wants == "verdict":
+            return Allow(
+                call.id,
+                epoch=epoch,
+                user=identity.user.name,
+                any_name=verdict.any_name,
+                any_namespace=verdict.any_namespace,
+                ttl_seconds=identity.ttl_seconds,
+            )
+        return self._answer(call, self._respond(identity.user, call))
+
+    def _respond(self, user: User, call: Call) -> Result:
+        if not call.is_resource:
+            return self._routes(call) or page_not_found()
+        if (call.group, call.version, call.resource) not in self._served:
+            return page_not_found()
+        return self._registry.handle(user, call)
+
+    def _answer(self, call: Call, result: Result) -> Answer:
+        return Answer(
+            call.id,
+            result.status,
+            result.body,
+            content_type=result.content_type,
+            headers=result.headers,
+            revision=self._storage.revision(),
+        )
+
+
+def _attributes(user: User, call: Call) -> Attributes:
+    return Attributes(
+        user=user,
+        verb=call.verb,
+        group=call.group,
+        version=call.version,
+        resource=call.resource,
+        subresource=call.subresource,
+        namespace=call.namespace,
+        name=call.name,
+        path=call.path,
+        is_resource=call.is_resource,
+    )

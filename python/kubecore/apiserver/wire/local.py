@@ -1,0 +1,111 @@
+"""The in-process transport: the client's protocol over the same door, without a socket.
+
+A request passes request info, verdict cache, authorization and counters like any other; its identity is a name that only this
+process can say. What it reads and what it is answered is durable, as for everybody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from urllib.parse import quote, urlencode
+
+from kubecore.apiserver.wire.app import App
+from kubecore.apiserver.wire.door import Call, Door, LocalWatch, Reply
+from kubecore.apiserver.wire.wakeups import Wakeups
+from kubecore.client.transport import Pairs, Request, Response, StreamRefused, TransportError, WatchEvent
+
+SETTLE_ROUNDS_MAX = 8
+"""A question leads to an answer or to a read; at the bound something is wrong, and the request fails."""
+_PATH_SAFE = "/:@!$&'()*+,;="
+
+
+class LocalTransport:
+    """One identity's requests from one event loop."""
+
+    def __init__(self, door: Door, app: App, wakeups: Wakeups, identity: str) -> None:
+        self._door = door
+        self._app = app
+        self._wakeups = wakeups
+        self._identity = identity
+        self._streams: dict[int, tuple[LocalWatch, asyncio.Event]] = {}
+        self._closed = False
+
+    async def request(
+        self, method: str, path: str, query: Pairs = (), headers: Pairs = (), body: bytes = b""
+    ) -> Response:
+        return await self._released(self._begin(method, path, query, headers, body))
+
+    async def batch(self, requests: Sequence[Request]) -> list[Response]:
+        outcomes = [self._begin(r.method, r.path, r.query, r.headers, r.body) for r in requests]
+        return [await self._released(outcome) for outcome in outcomes]
+
+    async def stream(self, path: str, query: Pairs = (), headers: Pairs = ()) -> AsyncGenerator[list[WatchEvent], None]:
+        watch = self._begin("GET", path, query, headers, b"")
+        if not isinstance(watch, LocalWatch):
+            raise StreamRefused(await self._released(watch))
+        wakeup = self._wakeups.watch(watch)
+        self._streams[watch.id] = (watch, wakeup)
+        loop = asyncio.get_running_loop()
+        seconds = int(dict(query).get("timeoutSeconds") or 0)
+        ends = loop.time() + seconds if seconds > 0 else None
+        try:
+            while True:
+                wakeup.clear()
+                events = self._poll(watch)
+                if events is None:
+                    return
+                if events:
+                    yield [(kind, encoded) for kind, _, encoded in events]
+                    continue
+                try:
+                    async with asyncio.timeout_at(ends):
+                        await wakeup.wait()
+                except TimeoutError:
+                    return
+        finally:
+            self._streams.pop(watch.id, None)
+            self._wakeups.forget(watch)
+            watch.close()
+
+    async def close(self) -> None:
+        self._closed = True
+        for watch, wakeup in self._streams.values():
+            watch.close()
+            wakeup.set()
+
+    def _begin(self, method: str, path: str, query: Pairs, headers: Pairs, body: bytes) -> Reply | LocalWatch:
+        if self._closed:
+            raise TransportError("the transport is closed")
+        target = quote(path, safe=_PATH_SAFE)
+        if query:
+            target = f"{target}?{urlencode(list(query))}"
+        outcome = self._door.local(self._identity, method, target, list(headers), body, self._wakeups.notifier)
+        return self._settled(outcome)
+
+    def _settled(self, outcome: Reply | LocalWatch | Call) -> Reply | LocalWatch:
+        for _ in range(SETTLE_ROUNDS_MAX):
+            if not isinstance(outcome, Call):
+                return outcome
+            outcome = self._door.settle(self._app.decide(outcome))
+        raise TransportError("the server does not come to an answer")
+
+    def _poll(self, watch: LocalWatch) -> list[tuple[str, str, bytes]] | None:
+        """What a watch has; if policy has moved, once it is known that it may go on."""
+        for _ in range(SETTLE_ROUNDS_MAX):
+            polled = watch.poll()
+            if not isinstance(polled, Call):
+                return polled
+            self._door.settle(self._app.decide(polled))
+        raise TransportError("policy changes faster than it can be read")
+
+    async def _released(self, outcome: Reply | LocalWatch) -> Response:
+        if isinstance(outcome, LocalWatch):
+            outcome.close()
+            raise TransportError("a watch was asked for as a plain request")
+        try:
+            await self._wakeups.durable(outcome.revision)
+        except ConnectionError as error:
+            raise TransportError(f"whether it took effect is unknown: {error}") from error
+        headers = [("content-type", outcome.content_type), *outcome.headers]
+        return Response(outcome.status, headers, outcome.body)

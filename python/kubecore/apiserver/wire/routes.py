@@ -1,0 +1,55 @@
+"""The paths that are no resource's: one table from first path segment to who answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubecore.apiserver.wire.discovery import Discovery
+from kubecore.apiserver.wire.door import Call
+from kubecore.apiserver.wire.health import Health
+from kubecore.apiserver.wire.openapi import OpenApi
+from kubecore.apiserver.wire.response import Response, of_json
+from kubecore.apiserver.wire.version import version_info
+
+Handler = Callable[[Call], Response | None]
+
+
+class Routes:
+    """`extra`: more exact paths (such as the token issuer's documents) and who answers them."""
+
+    def __init__(
+        self,
+        *,
+        discovery: Discovery,
+        health: Health,
+        openapi: OpenApi,
+        metrics: Handler,
+        extra: dict[str, Handler] | None = None,
+    ) -> None:
+        self._exact: dict[str, Handler] = {
+            "/": self._index,
+            "/version": lambda _call: of_json(version_info()),
+            "/metrics": metrics,
+            **(extra or {}),
+        }
+        self._by_first_segment: dict[str, Handler] = {
+            "api": discovery.answer,
+            "apis": discovery.answer,
+            "openapi": openapi.answer,
+            "healthz": health.answer,
+            "livez": health.answer,
+            "readyz": health.answer,
+        }
+        self._listed = (discovery.paths, health.paths, openapi.paths)
+
+    def answer(self, call: Call) -> Response | None:
+        """None: nobody serves this path."""
+        if call.method not in ("GET", "HEAD"):
+            return None
+        path = call.path.rstrip("/") or "/"
+        handler = self._exact.get(path) or self._by_first_segment.get(path.split("/")[1])
+        return None if handler is None else handler(call)
+
+    def _index(self, _call: Call) -> Response:
+        found = {path for paths in self._listed for path in paths()} | set(self._exact) - {"/"}
+        return of_json({"paths": sorted(found)})
