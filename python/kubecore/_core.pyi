@@ -119,7 +119,8 @@ def table(
 
 def partial_metadata(value: bytes, *, version: str = "v1") -> bytes: ...
 
-def label_selector_matches(selector: str, labels: dict[str, str]) -> bool: ...
+def label_selector_matches(selector: str, labels: dict[str, str]) -> bool:
+    """Raises ValueError with upstream's message if the selector is malformed, as validate_label_selector does."""
 def validate_label_selector(selector: str) -> None: ...
 def field_selector_supported(group: str, version: str, resource: str, selector: str) -> str | None:
     """None if supported, else upstream's message."""
@@ -163,6 +164,12 @@ class Answer:
         self, id: int, status: int, body: bytes, *, content_type: str = "application/json",
         headers: Sequence[tuple[str, str]] = (), revision: int = 0,
     ) -> None: ...
+    id: int
+    status: int
+    body: bytes
+    content_type: str
+    headers: list[tuple[str, str]]
+    revision: int
 
 @final
 class Allow:
@@ -170,6 +177,8 @@ class Allow:
     def __init__(
         self, id: int, *, epoch: int, user: str, any_name: bool = False, any_namespace: bool = False, ttl_seconds: float = 0.0,
     ) -> None: ...
+    id: int
+    user: str
 
 @final
 class Reply:
@@ -184,8 +193,9 @@ class Reply:
 class LocalWatch:
     """A local watch stream."""
     id: int
-    def poll(self, limit: int = 1000) -> list[tuple[str, str, bytes]] | None:
-        """Released events: (type, key, object JSON); type is ADDED MODIFIED DELETED BOOKMARK ERROR. Empty: none yet. None: ended."""
+    def poll(self, limit: int = 1000) -> list[tuple[str, str, bytes]] | Call | None:
+        """Released events: (type, key, object JSON); type is ADDED MODIFIED DELETED BOOKMARK ERROR. Empty: none yet. None: ended.
+        A Call: policy has moved, `settle` it and poll again."""
     def close(self) -> None: ...
 
 @final
@@ -200,6 +210,8 @@ class Notifier:
 @final
 class Door:
     def __init__(self, store: Store) -> None: ...
+    def serve_resources(self, rows: bytes) -> None:
+        """The resources whose reads the wire serves by itself: rows as `resources()` gives them."""
     def listen(
         self, address: str, port: int, *, certificate_pem: bytes, key_pem: bytes, client_ca_pem: bytes, threads: int = 1
     ) -> int:
@@ -221,5 +233,78 @@ class Door:
 # ─────────────────────────────── scheduling ───────────────────────────────
 
 @final
+class PodChange:
+    """What a pod's event meant for the queue."""
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+    @property
+    def state(self) -> Literal["pending", "gated", "assigned", "gone"]:
+        """pending: wants a node. gated: has scheduling gates. assigned: on a node, or assumed there. gone: deleted, finished,
+        being deleted before it got a node, or another scheduler's."""
+    @property
+    def priority(self) -> int: ...
+    @property
+    def changed(self) -> bool:
+        """New, or it asks for something else than before."""
+    @property
+    def frees(self) -> bool:
+        """A node may have more room than before."""
+
+@final
+class Failure:
+    """Why a pod fits nowhere, counted over the nodes."""
+    @property
+    def nodes(self) -> int:
+        """Nodes in the cluster."""
+    @property
+    def before_nodes(self) -> str | None:
+        """The pod was refused before any node was looked at, for this reason."""
+    @property
+    def reasons(self) -> list[tuple[str, int]]:
+        """(upstream's reason, how many nodes gave it), by reason. A node may give several."""
+    @property
+    def plugins(self) -> list[str]:
+        """The filters that refused a node, in the order in which they run."""
+    @property
+    def undecided(self) -> list[str]:
+        """Field paths of hard constraints that no filter here decides. The pod was not tried."""
+    @property
+    def preemption(self) -> Literal["not considered", "never", "useless", "would help"]:
+        """Whether evicting less important pods would have helped. never: the pod's preemptionPolicy. Nothing is evicted."""
+    @property
+    def preemption_reasons(self) -> list[tuple[str, int]]:
+        """For useless: (reason, nodes)."""
+
+@final
 class Kernel:
-    """See rust_core/sched. Its stub is written by its owner."""
+    """Decides which node each pod goes to, over a snapshot that watch events keep up. Every node is considered for every pod.
+
+    Filters, in order: NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodeResourcesFit. Scores and weights:
+    TaintToleration 3, NodeAffinity 2, NodeResourcesFit (LeastAllocated) 1, NodeResourcesBalancedAllocation 1, ImageLocality 1;
+    upstream's 1.35 arithmetic. Between equal scores the larger of (FNV-1a(name) xor seed, moved on by each pod placed there, through
+    splitmix64) wins. The same seed, events and calls give the same decisions. Methods may be called from any thread; they take turns,
+    with the GIL released. Memory: what pods and nodes ask and offer, plus at most a million (class of equal pods × node) cells.
+    """
+    def __init__(self, *, seed: int = 0, scheduler_name: str = "default-scheduler") -> None:
+        """`seed`: 0 to 2**64-1."""
+    def node_event(
+        self, type: str, body: bytes
+    ) -> list[Literal["added", "removed", "allocatable", "labels", "taints"]]:
+        """A node's watch event (ADDED, MODIFIED, DELETED; encoded object). Says what changed for scheduling; empty: nothing. Raises
+        ValueError (not a Node, another type)."""
+    def pod_event(self, type: str, body: bytes) -> PodChange:
+        """A pod's watch event. An event without a node leaves an assumption standing; the same name with another uid is another
+        pod. Raises ValueError."""
+    def schedule(self, keys: list[str]) -> list[tuple[str, str | None, Failure | None]]:
+        """Decides in the order given, each pod seeing those before it: (key, node, None), now assumed there; (key, None, failure);
+        (key, None, None) if it is not pending any more. The same as one call for each key."""
+    def forget(self, key: str) -> bool:
+        """Takes an assumption back: the binding failed. The pod is pending again. False if none stood."""
+    def node_of(self, key: str) -> str | None:
+        """The node a pod is on or assumed on."""
+    def explain(self, pod: bytes) -> tuple[str | None, Failure]:
+        """Where an encoded pod, known or not, would go now, and why not elsewhere (all that refused nodes, even if one is found).
+        Changes nothing; looks at every node afresh."""
+    def stats(self) -> dict[str, int]:
+        """nodes, pods, assumed, classes: now; decisions, nodes_considered (summed over the decisions): since the start."""

@@ -62,8 +62,11 @@ class FakeServer:
         namespace = obj["metadata"].get("namespace", "")
         obj = json.loads(json.dumps(obj))
         obj["metadata"].setdefault("uid", self._uid())
-        obj["metadata"].setdefault("creationTimestamp", self._timestamp())
+        obj["metadata"].setdefault("creationTimestamp", self.now_text())
         return self._put((obj["apiVersion"], plural, namespace, obj["metadata"]["name"]), obj)
+
+    def now_text(self) -> str:
+        return timestamp(self._now())
 
     def forget_history(self) -> None:
         """Compacts: watches from before now get 410."""
@@ -74,9 +77,6 @@ class FakeServer:
 
     def _uid(self) -> str:
         return str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-
-    def _timestamp(self) -> str:
-        return timestamp(self._now())
 
     def _put(self, key: tuple[str, str, str, str], obj: Object) -> Object:
         self.revision += 1
@@ -125,7 +125,10 @@ class FakeServer:
             return self._delete(key, body)
         current = self._read(key)
         if request.method == "PATCH":
+            owners = body.get("metadata", {}).pop("ownerReferences", None)
             body = merge(current, body)
+            if owners is not None:
+                body["metadata"]["ownerReferences"] = merge_owners(current, owners)
         return self._update(key, current, body, subresource)
 
     def _read(self, key: tuple[str, str, str, str]) -> Object:
@@ -161,7 +164,7 @@ class FakeServer:
         if namespace:
             metadata["namespace"] = namespace
         metadata["uid"] = self._uid()
-        metadata["creationTimestamp"] = self._timestamp()
+        metadata["creationTimestamp"] = self.now_text()
         metadata["generation"] = 1
         return self._put((api_version, plural, namespace, name), obj)
 
@@ -211,13 +214,17 @@ class FakeServer:
         metadata["deletionGracePeriodSeconds"] = grace
         if self._is_held(key, obj):
             if not metadata.get("deletionTimestamp"):
-                metadata["deletionTimestamp"] = self._timestamp()
+                metadata["deletionTimestamp"] = self.now_text()
             return self._put(key, obj)
         return self._remove(key, obj)
 
     def _subresource(self, key: tuple[str, str, str, str], subresource: str, body: Object) -> Object:
         if subresource == "binding":
             pod = self._read(key)
+            if body["metadata"].get("uid") not in (None, pod["metadata"]["uid"]):
+                raise errors.conflict("pods/binding", "", key[3], "the UID in the precondition does not match")
+            if node := pod["spec"].get("nodeName"):
+                raise errors.conflict("pods/binding", "", key[3], f"pod {key[3]} is already assigned to node {node!r}")
             pod["spec"]["nodeName"] = body["target"]["name"]
             return self._put(key, pod)
         if subresource == "eviction":
@@ -315,6 +322,17 @@ def selects(query: dict[str, str], obj: Object) -> bool:
         if (FIELDS[name](obj) == value) == negated:
             return False
     return True
+
+
+def merge_owners(current: Object, changes: list[Object]) -> list[Object]:
+    """A strategic merge of owner references: by uid."""
+    kept = {each["uid"]: each for each in current["metadata"].get("ownerReferences") or ()}
+    for change in changes:
+        if change.get("$patch") == "delete":
+            kept.pop(change["uid"], None)
+        else:
+            kept[change["uid"]] = change
+    return list(kept.values())
 
 
 def merge(target: Any, change: Any) -> Any:

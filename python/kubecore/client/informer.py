@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from kubecore.api.meta import Object, key_of
@@ -34,7 +34,7 @@ class Reader(Protocol):
 
     def get(self, key: str) -> Object | None: ...
     def list(self) -> Iterable[Object]: ...
-    def by_index(self, index: str, value: str) -> Iterable[Object]: ...
+    def by_index(self, index: str, value: str) -> Collection[Object]: ...
 
 
 class _Index:
@@ -81,7 +81,7 @@ class Store:
     def __len__(self) -> int:
         return len(self._objects)
 
-    def by_index(self, index: str, value: str) -> Iterable[Object]:
+    def by_index(self, index: str, value: str) -> Collection[Object]:
         """The objects whose index function gives that value. A view: copy it before anything is awaited."""
         return self._indexes[index].get(value).values()
 
@@ -162,7 +162,7 @@ class Informer:
     def list(self) -> Iterable[Object]:
         return self.store.list()
 
-    def by_index(self, index: str, value: str) -> Iterable[Object]:
+    def by_index(self, index: str, value: str) -> Collection[Object]:
         return self.store.by_index(index, value)
 
     # ── the sink ──

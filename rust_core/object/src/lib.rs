@@ -8,6 +8,7 @@ pub mod facts;
 pub mod field_selector;
 mod field_selector_table;
 pub mod partial;
+pub mod patch;
 pub mod quantity;
 pub mod reader;
 pub mod scan;

@@ -1,10 +1,12 @@
 //! The only crate that names PyO3: one thin adapter file per crate.
 
+mod local;
 mod log_writer;
 mod notifier;
 mod object;
 mod sched;
 mod store;
+mod transform;
 mod wire;
 
 use pyo3::prelude::*;
@@ -14,5 +16,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     store::register(module)?;
     object::register(module)?;
     sched::register(module)?;
+    transform::register(module)?;
     wire::register(module)
 }

@@ -4,6 +4,7 @@
 //! Group commit comes by itself: whatever is applied while one sync runs is written by the next.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +12,7 @@ use kubecore_store::{Revision, StoreError, Timestamp};
 use kubecore_watch::{Driver, Hub};
 use parking_lot::{Condvar, Mutex};
 
-/// How long to wait before trying a full disk again.
+/// How long to wait before trying again what a full disk refused.
 const FULL_DISK_RETRY: Duration = Duration::from_secs(1);
 
 pub(crate) fn wall_clock() -> Timestamp {
@@ -59,6 +60,8 @@ struct Shared {
     driver: Arc<Driver>,
     orders: Mutex<Orders>,
     ordered: Condvar,
+    /// A housekeeper is at work.
+    keeps_house: AtomicBool,
 }
 
 #[derive(Default)]
@@ -74,6 +77,7 @@ impl LogWriter {
             driver,
             orders: Mutex::default(),
             ordered: Condvar::new(),
+            keeps_house: AtomicBool::new(false),
         });
         let of_thread = shared.clone();
         let thread = std::thread::Builder::new()
@@ -120,7 +124,16 @@ impl Drop for LogWriter {
 }
 
 impl Shared {
-    fn run(&self) -> Result<(), StoreError> {
+    fn run(self: &Arc<Self>) -> Result<(), StoreError> {
+        let ended = self.run_until_stopped();
+        let store = self.driver.store();
+        store.release();
+        // Whoever still waits for what could not be written is told that it never will be.
+        self.driver.hub().fail();
+        ended
+    }
+
+    fn run_until_stopped(self: &Arc<Self>) -> Result<(), StoreError> {
         loop {
             let stop = std::mem::take(&mut *self.orders.lock()).stop;
             let deadline = match self.turn(stop) {
@@ -139,6 +152,7 @@ impl Shared {
             if stop {
                 return Ok(());
             }
+            self.keep_house_if_due();
             let mut orders = self.orders.lock();
             if !orders.has_work && !orders.stop {
                 match deadline {
@@ -146,6 +160,31 @@ impl Shared {
                     None => self.ordered.wait(&mut orders),
                 }
             }
+        }
+    }
+
+    /// Snapshots and fresh segments take long: they are made on a thread of their own, one at a time.
+    fn keep_house_if_due(self: &Arc<Self>) {
+        if !self.driver.store().housekeeping_due() || self.keeps_house.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let shared = self.clone();
+        let housekeeper = std::thread::Builder::new()
+            .name("store-housekeeper".into())
+            .spawn(move || {
+                if let Err(error) = shared.driver.store().housekeep()
+                    && shared.driver.store().failure().is_none()
+                {
+                    eprintln!("kubecore: keeping the data directory in order: {error}");
+                    std::thread::sleep(FULL_DISK_RETRY);
+                }
+                shared.keeps_house.store(false, Ordering::Release);
+            });
+        if let Err(error) = housekeeper {
+            // The log goes on without: it makes its segments itself, only later than it could.
+            eprintln!("kubecore: no thread to keep the data directory in order: {error}");
+            self.keeps_house.store(false, Ordering::Release);
         }
     }
 

@@ -1,7 +1,206 @@
-//! Adapter over kubecore-sched.
+//! Adapter over kubecore-sched: bytes in, decisions out. The GIL is released while the kernel works.
 
+use std::sync::Arc;
+
+use kubecore_sched as sched;
+use parking_lot::Mutex;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 
-pub fn register(_module: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+fn failed(error: sched::SchedError) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
+
+fn event_kind(text: &str) -> PyResult<sched::EventKind> {
+    match text {
+        "ADDED" | "MODIFIED" => Ok(sched::EventKind::Put),
+        "DELETED" => Ok(sched::EventKind::Deleted),
+        other => Err(PyValueError::new_err(format!(
+            "not a watch event's type: {other}"
+        ))),
+    }
+}
+
+fn state_name(state: sched::PodState) -> &'static str {
+    match state {
+        sched::PodState::Pending => "pending",
+        sched::PodState::Gated => "gated",
+        sched::PodState::Assigned => "assigned",
+        sched::PodState::Gone => "gone",
+    }
+}
+
+#[pyclass(frozen)]
+struct PodChange {
+    inner: sched::PodChange,
+}
+
+#[pymethods]
+impl PodChange {
+    #[getter]
+    fn key(&self) -> &str {
+        &self.inner.key
+    }
+    #[getter]
+    fn state(&self) -> &'static str {
+        state_name(self.inner.state)
+    }
+    #[getter]
+    fn priority(&self) -> i32 {
+        self.inner.priority
+    }
+    #[getter]
+    fn changed(&self) -> bool {
+        self.inner.changed
+    }
+    #[getter]
+    fn frees(&self) -> bool {
+        self.inner.frees
+    }
+}
+
+#[pyclass(frozen)]
+struct Failure {
+    inner: Arc<sched::Failure>,
+}
+
+#[pymethods]
+impl Failure {
+    #[getter]
+    fn nodes(&self) -> usize {
+        self.inner.nodes
+    }
+    #[getter]
+    fn before_nodes(&self) -> Option<&str> {
+        self.inner.before_nodes.as_deref()
+    }
+    #[getter]
+    fn reasons(&self) -> Vec<(String, usize)> {
+        self.inner.reasons.clone()
+    }
+    #[getter]
+    fn plugins(&self) -> Vec<&'static str> {
+        self.inner.plugins.clone()
+    }
+    #[getter]
+    fn undecided(&self) -> Vec<String> {
+        self.inner.undecided.clone()
+    }
+    #[getter]
+    fn preemption(&self) -> &'static str {
+        match self.inner.preemption {
+            sched::Preemption::NotConsidered => "not considered",
+            sched::Preemption::Never => "never",
+            sched::Preemption::Useless(_) => "useless",
+            sched::Preemption::WouldHelp(_) => "would help",
+        }
+    }
+    #[getter]
+    fn preemption_reasons(&self) -> Vec<(String, usize)> {
+        match &self.inner.preemption {
+            sched::Preemption::Useless(reasons) => reasons.clone(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+#[pyclass(frozen)]
+struct Kernel {
+    inner: Mutex<sched::Kernel>,
+}
+
+type Decision = (PyBackedStr, Option<String>, Option<Failure>);
+
+#[pymethods]
+impl Kernel {
+    #[new]
+    #[pyo3(signature = (*, seed = 0, scheduler_name = "default-scheduler"))]
+    fn new(seed: u64, scheduler_name: &str) -> Kernel {
+        Kernel {
+            inner: Mutex::new(sched::Kernel::new(seed, scheduler_name)),
+        }
+    }
+
+    fn node_event(
+        &self,
+        py: Python<'_>,
+        r#type: &str,
+        body: PyBackedBytes,
+    ) -> PyResult<Vec<&'static str>> {
+        let kind = event_kind(r#type)?;
+        let change = py
+            .detach(|| self.inner.lock().node_event(kind, &body))
+            .map_err(failed)?;
+        let words = [
+            ("added", change.added),
+            ("removed", change.removed),
+            ("allocatable", change.allocatable),
+            ("labels", change.labels),
+            ("taints", change.taints),
+        ];
+        Ok(words
+            .into_iter()
+            .filter(|(_, said)| *said)
+            .map(|(word, _)| word)
+            .collect())
+    }
+
+    fn pod_event(&self, py: Python<'_>, r#type: &str, body: PyBackedBytes) -> PyResult<PodChange> {
+        let kind = event_kind(r#type)?;
+        let inner = py
+            .detach(|| self.inner.lock().pod_event(kind, &body))
+            .map_err(failed)?;
+        Ok(PodChange { inner })
+    }
+
+    fn schedule(&self, py: Python<'_>, keys: Vec<PyBackedStr>) -> Vec<Decision> {
+        let outcomes = py.detach(|| self.inner.lock().schedule(keys.iter().map(|key| &**key)));
+        keys.into_iter()
+            .zip(outcomes)
+            .map(|(key, outcome)| match outcome {
+                sched::Outcome::Placed(node) => (key, Some(node.to_string()), None),
+                sched::Outcome::Failed(inner) => (key, None, Some(Failure { inner })),
+                sched::Outcome::Skipped => (key, None, None),
+            })
+            .collect()
+    }
+
+    fn forget(&self, key: &str) -> bool {
+        self.inner.lock().forget(key)
+    }
+
+    fn node_of(&self, key: &str) -> Option<String> {
+        self.inner.lock().node_of(key).map(ToString::to_string)
+    }
+
+    fn explain(&self, py: Python<'_>, pod: PyBackedBytes) -> PyResult<(Option<String>, Failure)> {
+        let (node, failure) = py
+            .detach(|| self.inner.lock().explain(&pod))
+            .map_err(failed)?;
+        Ok((
+            node.map(|node| node.to_string()),
+            Failure {
+                inner: Arc::new(failure),
+            },
+        ))
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, pyo3::types::PyDict>> {
+        let stats = self.inner.lock().stats();
+        let named = pyo3::types::PyDict::new(py);
+        named.set_item("nodes", stats.nodes)?;
+        named.set_item("pods", stats.pods)?;
+        named.set_item("assumed", stats.assumed)?;
+        named.set_item("classes", stats.classes)?;
+        named.set_item("decisions", stats.decisions)?;
+        named.set_item("nodes_considered", stats.nodes_considered)?;
+        Ok(named)
+    }
+}
+
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<PodChange>()?;
+    module.add_class::<Failure>()?;
+    module.add_class::<Kernel>()
 }

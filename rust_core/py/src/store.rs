@@ -3,11 +3,12 @@
 //!
 //! No call here holds the interpreter while it waits for the disk or for another thread.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kubecore_store::{
-    Applied, Entry, Expected, Head, Op, Options, Revision, Store as RustStore, StoreError as Error,
-    Timestamp, Txn, Value, View,
+    Applied, Entry, Expected, Head, Op, Options, RealDisk, Revision, Store as RustStore,
+    StoreError as Error, Timestamp, Txn, Value, View,
 };
 use kubecore_watch::{Driver, Hub};
 use pyo3::create_exception;
@@ -199,6 +200,20 @@ fn expected_of(expected: i64) -> PyResult<Expected> {
 #[pymethods]
 impl Store {
     #[staticmethod]
+    #[pyo3(signature = (directory, *, policy_prefixes = Vec::new()))]
+    fn open(py: Python<'_>, directory: PathBuf, policy_prefixes: Vec<String>) -> PyResult<Store> {
+        let options = Options {
+            policy_prefixes,
+            ..Options::default()
+        };
+        let opened = py.detach(|| RustStore::open(Box::new(RealDisk::open(&directory)?), options));
+        Ok(Store::start(
+            opened.map_err(|error| to_python(py, error))?,
+            false,
+        ))
+    }
+
+    #[staticmethod]
     #[pyo3(signature = (*, policy_prefixes = Vec::new(), threadless = false))]
     fn memory(policy_prefixes: Vec<String>, threadless: bool) -> Store {
         let options = Options {
@@ -353,7 +368,9 @@ impl Store {
             Some(writer) => writer.stop(),
             None => {
                 self.store().close();
-                self.driver.turn().map(drop)
+                let turned = self.driver.turn().map(drop);
+                self.store().release();
+                turned
             }
         });
         closed.map_err(|error| to_python(py, error))
@@ -374,6 +391,7 @@ impl Store {
             ("pending_events", stats.pending_events as u64),
             ("pending_bytes", stats.pending_bytes as u64),
             ("commits", stats.commits),
+            ("log_bytes", stats.log_bytes),
             ("watch_topics", hub.topics as u64),
             ("watch_followers", hub.followers as u64),
             ("durable_waiters", hub.waiters as u64),

@@ -1,1 +1,27 @@
-//! The scheduling kernel.
+//! The scheduling kernel: which node each pod goes to, decided over a snapshot that watch events keep up.
+//!
+//! ```text
+//! events (bytes) ─▶ wire ─▶ requirements ─┐                     ┌▶ Placed(node)   assumed until confirmed or forgotten
+//!                     └──▶ snapshot ──────┴▶ class ─▶ tournament ┤
+//!                                            plugins             └▶ Failed(reasons)
+//! ```
+//! Pure: no thread, timer, socket or random hasher. The same events and calls give the same decisions.
+
+mod affinity;
+mod class;
+mod failure;
+mod kernel;
+mod plugins;
+mod quantity;
+mod requirements;
+mod resource;
+mod snapshot;
+mod taint;
+mod tournament;
+mod wire;
+
+pub use class::tie_break;
+pub use failure::{Failure, Preemption};
+pub use kernel::{EventKind, Kernel, Outcome, PodChange, PodState, SchedError, Stats};
+pub use plugins::weights;
+pub use snapshot::NodeChange;

@@ -41,7 +41,7 @@ pub struct Entry {
 
 impl Entry {
     /// The value as it would read had it been modified at `revision`: what watchers are shown of a deleted object.
-    pub(crate) fn value_at(&self, revision: Revision) -> Bytes {
+    pub fn value_at(&self, revision: Revision) -> Bytes {
         let Some(offset) = self.splice else {
             return self.value.clone();
         };

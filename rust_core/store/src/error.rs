@@ -43,7 +43,7 @@ pub enum StoreError {
         source: Arc<std::io::Error>,
     },
     /// A write or sync of the log failed: what the disk holds is unknown, so nothing more is accepted.
-    #[error("the log failed and the store takes no more writes: {why}")]
+    #[error("the store takes no more writes: {why}")]
     Failed { why: String },
     #[error("the store is closed")]
     Closed,

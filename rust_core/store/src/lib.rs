@@ -4,24 +4,38 @@
 //! revision  the counters          entry    what is stored, and events        txn      what a writer asks for
 //! view      the store at a point  history  the recent past, checkpoints      expiry   keys that delete themselves
 //! policy    the policy epoch      store    the two heads, apply, the driver's calls
+//!
+//! record    bytes on disk         log      segments, group commit            snapshot  all of it in one file
+//! recover   disk → store          disk     what is asked of a disk           crashable a disk that can crash
 //! ```
 //!
 //! It is Sans-IO: it owns no thread, no timer, no socket and no clock. A driver calls `write_pending` and `tick`.
 //! The promises are in docs/design/store.md.
 
+mod crashable;
+mod disk;
 mod entry;
 mod error;
 mod expiry;
 mod history;
+mod housekeeping;
+mod log;
 mod policy;
+mod record;
+mod recover;
 mod revision;
+mod snapshot;
 mod store;
 mod txn;
 mod view;
 
+pub use crashable::{CrashableDisk, SECTOR_BYTES};
+pub use disk::{Disk, DiskFile, RealDisk};
 pub use entry::{Attachment, Change, Entry, Event};
 pub use error::StoreError;
 pub use history::HistoryBounds;
+pub use log::LogOptions;
+pub use recover::{Verified, verify};
 pub use revision::{Revision, Timestamp};
 pub use store::{Applied, Head, Options, Released, Stats, Store};
 pub use txn::{Compare, Expected, Limits, Op, Txn, Value};

@@ -9,21 +9,26 @@
 //!           (compares)                                                 (reads, watches, answers)
 //! ```
 //!
-//! Lock order: `log`, then `applied`, then `durable`. Nothing that takes long happens under `applied`: values are copied
+//! Lock order: `log`, then `prepared`, then `applied`, then `durable`; `housekeeping` before all of them. Nothing that takes long happens under `applied`: values are copied
 //! before it, superseded state is dropped after it, and records are encoded by the driver.
 
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::disk::Disk;
 use crate::entry::{Attachment, Change, Entry, Event};
 use crate::error::StoreError;
 use crate::expiry::Expiries;
 use crate::history::{History, HistoryBounds, Trimmed};
+use crate::housekeeping::drop_unneeded_files;
+use crate::log::{AppendError, Log, LogOptions, Prepared};
 use crate::policy::PolicyEpoch;
+use crate::recover::{Recovered, recover};
 use crate::revision::{Revision, Timestamp};
+use crate::snapshot::write_snapshot;
 use crate::txn::{Compare, Expected, Limits, Op, Txn};
 use crate::view::View;
 
@@ -36,6 +41,7 @@ pub struct Options {
     pub policy_prefixes: Vec<String>,
     pub limits: Limits,
     pub history: HistoryBounds,
+    pub log: LogOptions,
 }
 
 /// Which of the two heads: writers compare at the applied one, everything that leaves the server reads the durable one.
@@ -74,6 +80,8 @@ pub struct Stats {
     pub pending_bytes: usize,
     /// Group commits so far.
     pub commits: u64,
+    /// Log since the last snapshot.
+    pub log_bytes: u64,
 }
 
 pub struct Store {
@@ -88,11 +96,20 @@ pub struct Store {
     policy: PolicyEpoch,
     options: Options,
     failure: OnceLock<String>,
+    /// The last commit found no room and waits.
+    is_full: AtomicBool,
+    /// Of a store on disk.
+    disk: Option<Arc<dyn Disk>>,
+    prepared: Prepared,
+    log_bytes: AtomicU64,
+    housekeeping: Mutex<()>,
 }
 
 /// What only the driver touches.
 #[derive(Default)]
 struct LogTurn {
+    /// `None`: a store in memory.
+    log: Option<Log>,
     commits: u64,
 }
 
@@ -109,25 +126,51 @@ struct Front {
 impl Store {
     /// A store without a disk: `write_pending` only moves the durable head.
     pub fn memory(options: Options) -> Store {
-        Store::from_view(View::empty(), options)
+        let head = View::empty();
+        let recovered = Recovered {
+            history: History::starting_at(head.clone()),
+            head,
+            time: Timestamp::default(),
+            log_bytes: 0,
+        };
+        Store::new(recovered, None, options)
     }
 
-    fn from_view(view: View, options: Options) -> Store {
+    /// Recovers what the disk holds. Raises `Corrupt` with file and offset if that is damaged.
+    pub fn open(disk: Box<dyn Disk>, options: Options) -> Result<Store, StoreError> {
+        let disk: Arc<dyn Disk> = Arc::from(disk);
+        let recovered = recover(&*disk)?;
+        let log = Log::start(
+            disk.clone(),
+            options.log.clone(),
+            recovered.head.revision.next(),
+        )?;
+        Ok(Store::new(recovered, Some((disk, log)), options))
+    }
+
+    fn new(recovered: Recovered, on_disk: Option<(Arc<dyn Disk>, Log)>, options: Options) -> Store {
+        let Recovered {
+            head,
+            history,
+            time,
+            log_bytes,
+        } = recovered;
+        let (disk, log) = on_disk.unzip();
         let mut expiries = Expiries::default();
-        for entry in view.range("", "") {
+        for entry in head.range("", "") {
             expiries.replace(None, Some(entry));
         }
         Store {
-            log: Mutex::new(LogTurn::default()),
-            durable: RwLock::new(view.clone()),
-            applied_revision: AtomicU64::new(view.revision.0),
-            durable_revision: AtomicU64::new(view.revision.0),
-            compacted_revision: AtomicU64::new(view.revision.0),
-            now_milliseconds: AtomicU64::new(0),
+            log: Mutex::new(LogTurn { log, commits: 0 }),
+            durable: RwLock::new(head.clone()),
+            applied_revision: AtomicU64::new(head.revision.0),
+            durable_revision: AtomicU64::new(head.revision.0),
+            compacted_revision: AtomicU64::new(history.floor().0),
+            now_milliseconds: AtomicU64::new(time.0),
             policy: PolicyEpoch::new(&options.policy_prefixes),
             applied: Mutex::new(Front {
-                history: History::starting_at(view.clone()),
-                head: view,
+                head,
+                history,
                 expiries,
                 pending: Vec::new(),
                 pending_bytes: 0,
@@ -135,6 +178,11 @@ impl Store {
             }),
             options,
             failure: OnceLock::new(),
+            is_full: AtomicBool::new(false),
+            disk,
+            prepared: Prepared::default(),
+            log_bytes: AtomicU64::new(log_bytes),
+            housekeeping: Mutex::new(()),
         }
     }
 
@@ -232,6 +280,7 @@ impl Store {
             pending_events: front.pending.len(),
             pending_bytes: front.pending_bytes,
             commits,
+            log_bytes: self.log_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -268,12 +317,20 @@ impl Store {
         Ok(Applied { revision, entries })
     }
 
-    fn writable(&self, front: &Front) -> Result<(), StoreError> {
-        if let Some(why) = self.failure.get() {
-            return Err(StoreError::Failed { why: why.clone() });
+    fn not_failed(&self) -> Result<(), StoreError> {
+        match self.failure.get() {
+            Some(why) => Err(StoreError::Failed { why: why.clone() }),
+            None => Ok(()),
         }
+    }
+
+    fn writable(&self, front: &Front) -> Result<(), StoreError> {
+        self.not_failed()?;
         if front.closed {
             return Err(StoreError::Closed);
+        }
+        if self.is_full.load(Ordering::Acquire) {
+            return Err(StoreError::NoSpace);
         }
         if front.pending_bytes > self.options.limits.pending_bytes_max {
             return Err(StoreError::Overloaded {
@@ -313,6 +370,17 @@ impl Store {
         self.applied.lock().closed = true;
     }
 
+    /// Lets go of the data directory: for after `close` and a last `write_pending`. What is not durable by now never is.
+    pub fn release(&self) {
+        let _alone = self.housekeeping.lock();
+        let _turn = self.log.lock();
+        self.close();
+        let _ = self.failure.set("it was closed".to_owned());
+        if let Some(disk) = &self.disk {
+            disk.release();
+        }
+    }
+
     /// Why the log failed, if it did. From then on nothing becomes durable.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
@@ -328,9 +396,11 @@ impl Store {
     /// One group commit: everything pending goes to the disk in one write and one sync, then the durable head moves and
     /// the events are released. An empty release means that nothing waited.
     ///
-    /// Callers who hand the release on must do so in the order of these calls.
+    /// Callers who hand the release on must do so in the order of these calls. `NoSpace`: nothing was written, try again
+    /// when there is room. Any other failure is final.
     pub fn write_pending(&self) -> Result<Released, StoreError> {
         let mut turn = self.log.lock();
+        self.not_failed()?;
         let (events, view, trimmed) = {
             let mut front = self.applied.lock();
             let trimmed = self.trim(&mut front);
@@ -342,14 +412,22 @@ impl Store {
             )
         };
         drop(trimmed);
-        if let Some(why) = self.failure.get() {
-            return Err(StoreError::Failed { why: why.clone() });
-        }
         if events.is_empty() {
             return Ok(Released {
                 revision: self.durable_revision(),
                 events,
             });
+        }
+        if let Some(log) = &mut turn.log {
+            match log.append(&events, &self.prepared) {
+                Ok(written) => drop(self.log_bytes.fetch_add(written, Ordering::Relaxed)),
+                Err(AppendError::NoSpace) => return Err(self.put_back(events)),
+                Err(AppendError::Fatal(error)) => {
+                    let why = self.failure.get_or_init(|| error.to_string()).clone();
+                    return Err(StoreError::Failed { why });
+                }
+            }
+            self.is_full.store(false, Ordering::Release);
         }
         turn.commits += 1;
         let revision = view.revision;
@@ -357,6 +435,61 @@ impl Store {
         self.durable_revision.store(revision.0, Ordering::Release);
         drop(superseded);
         Ok(Released { revision, events })
+    }
+
+    /// A commit that found no room waits in front of what was applied since, and no more is accepted.
+    fn put_back(&self, mut events: Vec<Arc<Event>>) -> StoreError {
+        self.is_full.store(true, Ordering::Release);
+        let mut front = self.applied.lock();
+        front.pending_bytes += events
+            .iter()
+            .map(|event| pending_weight(&event.entry))
+            .sum::<usize>();
+        events.append(&mut front.pending);
+        front.pending = events;
+        StoreError::NoSpace
+    }
+
+    /// `housekeep` has something to do. Cheap: to be asked after each commit.
+    pub fn housekeeping_due(&self) -> bool {
+        self.disk.is_some()
+            && (self.snapshot_due() || self.prepared.is_missing())
+            && !self.housekeeping.is_locked()
+    }
+
+    fn snapshot_due(&self) -> bool {
+        self.log_bytes.load(Ordering::Relaxed) >= self.options.log.snapshot_after_bytes
+    }
+
+    /// What is slow and need not be done by the driver: makes the next log segment ahead of need, writes a snapshot when
+    /// one is due, deletes the log before it. Stops nobody; meant for a thread of its own.
+    pub fn housekeep(&self) -> Result<(), StoreError> {
+        let Some(disk) = &self.disk else {
+            return Ok(());
+        };
+        let _alone = self.housekeeping.lock();
+        self.not_failed()?;
+        if self.snapshot_due() {
+            self.snapshot_to(&**disk)?;
+        }
+        self.prepared.prepare(&**disk, &self.options.log)
+    }
+
+    /// Writes a snapshot now. Writers go on meanwhile. Nothing to do for a store in memory.
+    pub fn snapshot(&self) -> Result<(), StoreError> {
+        let Some(disk) = &self.disk else {
+            return Ok(());
+        };
+        let _alone = self.housekeeping.lock();
+        self.not_failed()?;
+        self.snapshot_to(&**disk)
+    }
+
+    fn snapshot_to(&self, disk: &dyn Disk) -> Result<(), StoreError> {
+        let before = self.log_bytes.load(Ordering::Relaxed);
+        write_snapshot(disk, &self.view(Head::Durable))?;
+        self.log_bytes.fetch_sub(before, Ordering::Relaxed);
+        drop_unneeded_files(disk)
     }
 
     /// Tells the wall clock without acting on it, so that what is written next is stamped right. Time never goes back.
@@ -514,7 +647,7 @@ impl Front {
             attachment: Attachment::default(),
         });
         self.head.advance(&event);
-        self.pending_bytes += entry.key.len() + entry.value.len();
+        self.pending_bytes += pending_weight(&entry);
         self.pending.push(event.clone());
         self.history.push(event);
         entry
@@ -558,4 +691,9 @@ fn last_entry(
         splice,
         attachment: Attachment::default(),
     }
+}
+
+/// What an entry takes while it waits for the disk, and in the log.
+fn pending_weight(entry: &Entry) -> usize {
+    entry.key.len() + entry.value.len()
 }

@@ -26,7 +26,7 @@ from typing import Protocol
 from kubecore.api.meta import Object
 
 ANY_REVISION = -1
-"""As `expected`: whatever the key's revision is, as long as it is there."""
+"""As `expected`: whatever the key's revision is."""
 
 
 class StorageError(Exception):
@@ -109,7 +109,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Part of a transaction. `expected`: `ANY_REVISION` (here: even absent), 0 (must be absent), or a revision."""
+    """Part of a transaction. `expected`: `ANY_REVISION` (or none at all), 0 (must be absent), or a revision."""
 
     key: str
     value: bytes
@@ -148,13 +148,14 @@ class Storage(Protocol):
     def count(self, prefix: str) -> int: ...
 
     def create(self, key: str, value: bytes, *, splice: int, ttl_seconds: int = 0) -> Stored:
-        """Raises KeyExists, ValueTooLarge, StorageUnavailable. `ttl_seconds`: it deletes itself after so long; 0: never."""
+        """`ttl_seconds`: it deletes itself after so long; 0: never. Raises KeyExists, ValueTooLarge,
+        StorageUnavailable."""
 
     def update(
         self, key: str, value: bytes, *, splice: int, expected: int = ANY_REVISION, ttl_seconds: int = 0
     ) -> Stored:
-        """Raises KeyAbsent, RevisionMismatch, ValueTooLarge, StorageUnavailable. The registry gives the revision that it
-        read as `expected`; `ANY_REVISION` overwrites whatever is there, and creates what is not."""
+        """`expected` is the revision that the registry read; `ANY_REVISION` overwrites whatever is there, and creates
+        what is not. Raises KeyAbsent, RevisionMismatch, ValueTooLarge, StorageUnavailable."""
 
     def delete(self, key: str, *, expected: int = ANY_REVISION, value: bytes | None = None, splice: int = -1) -> Stored:
         """Gives the last state, whose resourceVersion is the deletion's revision; watchers are shown it. `value`: that

@@ -1,0 +1,29 @@
+"""The controllers there are, in the order in which they start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubecore.controllers.base import Controller
+from kubecore.controllers.deployment import Deployment
+from kubecore.controllers.endpoints import Endpoints
+from kubecore.controllers.endpointslice import EndpointSlices
+from kubecore.controllers.replication import ReplicaSet, ReplicationController
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """`aliases`: names that older command lines use."""
+
+    controller: type[Controller]
+    aliases: tuple[str, ...] = ()
+    on_by_default: bool = True
+
+
+CONTROLLERS = (
+    Entry(Endpoints, ("endpoint",)),
+    Entry(EndpointSlices, ("endpointslice",)),
+    Entry(ReplicationController, ("replicationcontroller",)),
+    Entry(Deployment, ("deployment",)),
+    Entry(ReplicaSet, ("replicaset",)),
+)

@@ -1,0 +1,64 @@
+"""What is said about a pod that fits nowhere, in upstream's words (kube-scheduler 1.35).
+
+In: the kernel's counted reasons. Out: the text of the FailedScheduling event and of the pod's condition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kubecore.scheduler.kernel import Failure
+
+NO_NODES = "no nodes available to schedule pods"
+NOTE_LENGTH_MAX = 1024
+"""An event's note is no longer than that; the condition has the whole text."""
+
+
+def assigned(namespace: str, name: str, node: str) -> str:
+    return f"Successfully assigned {namespace}/{name} to {node}"
+
+
+def gated(gates: Sequence[str]) -> str:
+    """Upstream says so only in its log; here an event names the field as well."""
+    return f"waiting for scheduling gates: [{' '.join(gates)}] (spec.schedulingGates)"
+
+
+def undecided(fields: Sequence[str]) -> str:
+    """Hard constraints that the plugin table has no row for yet."""
+    verb = "is" if len(fields) == 1 else "are"
+    return f"{', '.join(fields)} {verb} not supported by this scheduler yet: the pod stays pending"
+
+
+def failed(failure: Failure) -> str:
+    if failure.undecided:
+        return undecided(failure.undecided)
+    if failure.nodes == 0:
+        return NO_NODES
+    text = f"0/{failure.nodes} nodes are available:"
+    text += f" {failure.before_nodes}." if failure.before_nodes else _counted(failure.reasons)
+    return text + _preemption(failure)
+
+
+def _preemption(failure: Failure) -> str:
+    match failure.preemption:
+        case "never":
+            return " preemption: not eligible due to preemptionPolicy=Never."
+        case "useless":
+            reasons = _counted(failure.preemption_reasons)
+            return f" preemption: 0/{failure.nodes} nodes are available:{reasons}"
+        case "would help":
+            return " preemption: less important pods are in the way, but this scheduler does not evict them yet."
+        case "not considered":
+            return ""
+
+
+def _counted(reasons: Sequence[tuple[str, int]]) -> str:
+    """Sorted as text, counts included: `1 Too many pods, 12 Insufficient cpu`."""
+    return " " + ", ".join(sorted(f"{count} {reason}" for reason, count in reasons)) + "." if reasons else ""
+
+
+def note(text: str) -> str:
+    """The text as an event may carry it."""
+    if len(text.encode()) <= NOTE_LENGTH_MAX:
+        return text
+    return text.encode()[: NOTE_LENGTH_MAX - 4].decode(errors="ignore") + " ..."

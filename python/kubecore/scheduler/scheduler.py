@@ -1,0 +1,283 @@
+"""The scheduler: watches nodes and pods, lets the kernel decide, binds, and says what it did.
+
+```
+nodes, pods ──watch──▶ kernel (snapshot)          events, conditions
+                 └───▶ queue ──keys──▶ kernel.schedule ──▶ bind (batches) ──▶ API
+                          ▲                   │ no node        │ refused
+                          └───────────────────┴────────────────┘
+```
+
+It acts as `system:kube-scheduler` through whatever client it is given, in process or over HTTPS. It does not preempt
+yet: a pod that would fit if less important ones left stays pending, and its event says so. After a lost watch
+everything is listed again; an assumption stands until its pod's event confirms it or the binding fails, so nothing is
+placed twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+
+from kubecore.api.clock import Clock
+from kubecore.api.errors import NotFound
+from kubecore.api.meta import Object, split_key
+from kubecore.api.scheme import core
+from kubecore.client import Client, EventRecorder, RawInformer, Request, TransportError, WatchEvent
+from kubecore.client.codec import decode, metadata_of
+from kubecore.scheduler import conditions, messages
+from kubecore.scheduler.bind import BATCH_MAX as BIND_BATCH_MAX
+from kubecore.scheduler.bind import Binding, bind
+from kubecore.scheduler.kernel import Decision, Failure, Kernel
+from kubecore.scheduler.metrics import SchedulerMetrics
+from kubecore.scheduler.profile import NODE_HAPPENINGS, Happening, Profile
+from kubecore.scheduler.queue import SchedulingQueue
+
+log = logging.getLogger(__name__)
+
+DECISIONS_MAX = BIND_BATCH_MAX
+"""Pods decided at a turn: the loop stays free for events in between."""
+
+BINDING_BATCHES_MAX = 8
+"""Batches of bindings under way at once; at the bound no further pod is decided until one is done."""
+
+PATCHES_MAX = 256
+"""Conditions written in one batch."""
+
+
+class Scheduler:
+    """Run `run` as a task; cancel it to stop. `randomness` spreads the watches' timeouts; between equally good nodes
+    the profile's seed decides."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        clock: Clock,
+        randomness: random.Random,
+        profile: Profile | None = None,
+        host: str = "",
+    ) -> None:
+        self.profile = profile or Profile()
+        self._client = client
+        self._clock = clock
+        self.kernel = Kernel(seed=self.profile.seed, scheduler_name=self.profile.scheduler_name)
+        self.queue = SchedulingQueue(clock)
+        self.metrics = SchedulerMetrics(self.profile.scheduler_name, self.queue.counts)
+        self.events = EventRecorder(
+            client, component=self.profile.scheduler_name, clock=clock, form="events.k8s.io/v1", host=host
+        )
+        self._nodes = RawInformer(client, core("nodes"), self._on_nodes, randomness=randomness)
+        self._pods = RawInformer(client, core("pods"), self._on_pods, randomness=randomness)
+        self._work = asyncio.Event()
+        self._binding: dict[str, str] = {}
+        """The uid of each pod whose binding is under way, by key."""
+        self._binding_slots = asyncio.Semaphore(BINDING_BATCHES_MAX)
+        self._patches: dict[str, Request] = {}
+        self._patches_waiting = asyncio.Event()
+
+    @property
+    def has_synced(self) -> bool:
+        """Nodes and pods have been listed once."""
+        return self._nodes.has_synced and self._pods.has_synced
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._nodes.run())
+            tasks.create_task(self._pods.run())
+            tasks.create_task(self.events.run())
+            tasks.create_task(self._write_conditions())
+            # Nodes first: a pod decided before they are known would be told that there are none.
+            await self._nodes.wait_synced()
+            await self._pods.wait_synced()
+            await self._decide(tasks)
+
+    # ── what happens ──
+
+    def _on_nodes(self, events: list[WatchEvent]) -> None:
+        happenings: set[Happening] = set()
+        for event_type, body in events:
+            for word in self.kernel.node_event(event_type, body):
+                if word in NODE_HAPPENINGS:
+                    happenings.add(NODE_HAPPENINGS[word])
+        self._wake(happenings)
+
+    def _on_pods(self, events: list[WatchEvent]) -> None:
+        happenings: set[Happening] = set()
+        for event_type, body in events:
+            change = self.kernel.pod_event(event_type, body)
+            if change.frees:
+                happenings.add("pod left")
+            key = change.key
+            is_binding = key in self._binding
+            if is_binding and self._binding[key] != metadata_of(body).uid:
+                # Another pod has the name by now: what comes of the binding does not concern it.
+                del self._binding[key]
+                self.queue.remove(key)
+                is_binding = False
+            match change.state:
+                case "pending":
+                    self.queue.put(key, change.priority, changed=change.changed)
+                case "gated":
+                    if self.queue.gate(key, change.priority):
+                        self._say_gated(key, decode(body))
+                case "assigned" if is_binding:
+                    pass  # The binding's answer will take it out of the queue.
+                case _:
+                    self._binding.pop(key, None)
+                    self.queue.remove(key)
+        self._wake(happenings)
+
+    def _wake(self, happenings: set[Happening]) -> None:
+        if happenings:
+            self.queue.wake(happenings)
+        self._work.set()
+
+    # ── decisions ──
+
+    async def _decide(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            wait_seconds = self.queue.next_seconds()
+            if wait_seconds != 0:
+                self._work.clear()
+                try:
+                    async with asyncio.timeout(wait_seconds):
+                        await self._work.wait()
+                except TimeoutError:
+                    pass
+                continue
+            await self._binding_slots.acquire()
+            keys = self.queue.pop(DECISIONS_MAX)
+            started = self._clock.monotonic()
+            decisions = self.kernel.schedule(keys)
+            self.metrics.chose(self._clock.monotonic() - started)
+            bindings = self._sort_out(decisions)
+            if bindings:
+                tasks.create_task(self._bind(bindings))
+            else:
+                self._binding_slots.release()
+            # Events and answers get their turn, also under a clock that does not move by itself.
+            await asyncio.sleep(0)
+
+    def _sort_out(self, decisions: list[Decision]) -> list[Binding]:
+        """Failures are told at once; what is left is to be bound."""
+        bindings = []
+        refused = 0
+        for key, node, failure in decisions:
+            body = self._pods.get(key)
+            if failure is not None:
+                refused += 1
+                self._say_failed(key, failure)
+            elif node is None or body is None:
+                self.queue.remove(key)
+            else:
+                uid = self._binding[key] = metadata_of(body).uid
+                bindings.append(Binding(key, node, uid))
+        self.metrics.attempted("unschedulable", refused)
+        return bindings
+
+    async def _bind(self, bindings: list[Binding]) -> None:
+        try:
+            outcomes = await bind(self._client, bindings)
+        finally:
+            self._binding_slots.release()
+        bound = 0
+        for binding, outcome in zip(bindings, outcomes, strict=True):
+            is_current = self._binding.get(binding.key) == binding.uid
+            if is_current:
+                del self._binding[binding.key]
+            if outcome is None:
+                bound += 1
+                self._say_bound(binding, is_current=is_current)
+            elif is_current:
+                self._take_back(binding, outcome)
+        self.metrics.attempted("scheduled", bound)
+        self.metrics.attempted("error", len(bindings) - bound)
+        self._work.set()
+
+    def _take_back(self, binding: Binding, failure: Exception) -> None:
+        """A binding failed: the room is free again and the pod gets another turn, unless its node is known by now."""
+        if not self.kernel.forget(binding.key):
+            self.queue.remove(binding.key)
+            return
+        self.queue.error(binding.key)
+        self.queue.wake({"pod left"})
+        body = self._pods.get(binding.key)
+        if body is not None and not isinstance(failure, NotFound):
+            self._say_error(binding, failure, decode(body))
+
+    # ── what is said ──
+
+    def _say_bound(self, binding: Binding, *, is_current: bool) -> None:
+        entry = self.queue.remove(binding.key) if is_current else None
+        if entry is not None:
+            self.metrics.bound(entry.attempts, self._clock.monotonic() - entry.first_queued)
+        namespace, name = split_key(binding.key)
+        message = messages.assigned(namespace, name, binding.node)
+        self.events.event(self._reference(binding.key, binding.uid), "Normal", "Scheduled", message, action="Binding")
+
+    def _say_failed(self, key: str, failure: Failure) -> None:
+        helped_by: frozenset[Happening] = frozenset()
+        if not failure.undecided:
+            helped_by = frozenset(self.profile.helped_by(tuple(failure.plugins)))
+        self.queue.failed(key, helped_by)
+        body = self._pods.get(key)
+        if body is None:
+            self.queue.remove(key)
+            return
+        pod = decode(body)
+        message = messages.failed(failure)
+        self._say_not_scheduled(key, pod, conditions.UNSCHEDULABLE, message)
+
+    def _say_error(self, binding: Binding, failure: Exception, pod: Object) -> None:
+        message = f'running Bind plugin "DefaultBinder": {failure}'
+        self._say_not_scheduled(binding.key, pod, conditions.SCHEDULER_ERROR, message)
+
+    def _say_gated(self, key: str, pod: Object) -> None:
+        gates = [gate.get("name", "") for gate in pod["spec"].get("schedulingGates") or ()]
+        self.events.event(
+            self._reference(key, pod["metadata"].get("uid", "")),
+            "Warning",
+            "FailedScheduling",
+            messages.note(messages.gated(gates)),
+            action="Scheduling",
+        )
+        self._patch(key, pod, conditions.SCHEDULING_GATED, conditions.GATED_MESSAGE)
+
+    def _say_not_scheduled(self, key: str, pod: Object, reason: str, message: str) -> None:
+        uid = pod["metadata"].get("uid", "")
+        self.events.event(
+            self._reference(key, uid), "Warning", "FailedScheduling", messages.note(message), action="Scheduling"
+        )
+        self._patch(key, pod, reason, message)
+
+    def _reference(self, key: str, uid: str) -> Object:
+        namespace, name = split_key(key)
+        metadata = {"namespace": namespace, "name": name, "uid": uid}
+        body = self._pods.get(key)
+        if body is not None:
+            metadata["resourceVersion"] = metadata_of(body).resource_version
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+
+    def _patch(self, key: str, pod: Object, reason: str, message: str) -> None:
+        patch = conditions.not_scheduled(pod, reason=reason, message=message, now_seconds=self._clock.now())
+        if patch is not None:
+            self._patches[key] = patch
+            self._patches_waiting.set()
+
+    async def _write_conditions(self) -> None:
+        """Only the newest of each pod is written; one that fails is made again at the pod's next attempt."""
+        while True:
+            await self._patches_waiting.wait()
+            self._patches_waiting.clear()
+            while self._patches:
+                keys = list(self._patches)[:PATCHES_MAX]
+                batch = [self._patches.pop(key) for key in keys]
+                try:
+                    outcomes = await self._client.try_all(batch)
+                except TransportError as failure:
+                    log.warning("%d conditions: no answer (%s)", len(batch), failure)
+                    continue
+                for key, outcome in zip(keys, outcomes, strict=True):
+                    if outcome is not None and not isinstance(outcome, NotFound):
+                        log.info("the condition of pod %s was refused: %s", key, outcome)

@@ -1,0 +1,98 @@
+//! JSON merge patch (RFC 7386): members replace members, null removes, anything but an object replaces the whole.
+
+use serde_json::{Map, Value};
+
+use super::PatchError;
+
+pub fn apply(current: Value, body: &[u8]) -> Result<Value, PatchError> {
+    let patch: Value = serde_json::from_slice(body).map_err(|error| super::not_json(&error))?;
+    match patch {
+        Value::Object(_) => Ok(merge(current, patch)),
+        // An array would replace the object, which no kind survives.
+        _ => Err(PatchError::Malformed("Invalid JSON Patch".to_owned())),
+    }
+}
+
+fn merge(target: Value, patch: Value) -> Value {
+    let Value::Object(patch) = patch else {
+        return patch;
+    };
+    let mut merged = match target {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    };
+    for (key, change) in patch {
+        if change.is_null() {
+            merged.shift_remove(&key);
+            continue;
+        }
+        // The member keeps its place: the order of fields is the order in which objects are written.
+        let before = merged.get_mut(&key).map_or(Value::Null, Value::take);
+        merged.insert(key, merge(before, change));
+    }
+    Value::Object(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_examples_of_the_rfc_hold() {
+        for (target, patch, expected) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (
+                json!({"a": "b"}),
+                json!({"b": "c"}),
+                json!({"a": "b", "b": "c"}),
+            ),
+            (json!({"a": "b"}), json!({"a": null}), json!({})),
+            (
+                json!({"a": "b", "b": "c"}),
+                json!({"a": null}),
+                json!({"b": "c"}),
+            ),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "c"}), json!({"a": ["b"]}), json!({"a": ["b"]})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (
+                json!({"a": [{"b": "c"}]}),
+                json!({"a": [1]}),
+                json!({"a": [1]}),
+            ),
+            (
+                json!({"e": null}),
+                json!({"a": 1}),
+                json!({"e": null, "a": 1}),
+            ),
+            (
+                json!({}),
+                json!({"a": {"bb": {"ccc": null}}}),
+                json!({"a": {"bb": {}}}),
+            ),
+        ] {
+            assert_eq!(
+                apply(target, patch.to_string().as_bytes()),
+                Ok(expected),
+                "{patch}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_patch_that_is_no_object_is_refused() {
+        assert_eq!(
+            apply(json!({}), b"[1]"),
+            Err(PatchError::Malformed("Invalid JSON Patch".to_owned()))
+        );
+        assert!(matches!(
+            apply(json!({}), b"{"),
+            Err(PatchError::Malformed(_))
+        ));
+    }
+}

@@ -1,0 +1,68 @@
+//! Bodies of answers: whole, a list in segments, or a watch that goes on.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+use crate::door::{Door, PendingWatch};
+use crate::list::List;
+use crate::listener::Phase;
+use crate::watch_body::WatchBody;
+
+pub enum WireBody {
+    Full(Option<Bytes>),
+    List(Box<List>),
+    Watch(Pin<Box<WatchBody>>),
+}
+
+impl WireBody {
+    pub fn full(body: Bytes) -> Self {
+        WireBody::Full(Some(body).filter(|body| !body.is_empty()))
+    }
+
+    pub fn list(list: Box<List>) -> Self {
+        WireBody::List(list)
+    }
+
+    pub fn watch(watch: Box<PendingWatch>, door: Arc<Door>, phase: watch::Receiver<Phase>) -> Self {
+        WireBody::Watch(Box::pin(WatchBody::new(*watch, door, phase)))
+    }
+}
+
+impl Body for WireBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let frame = match &mut *self {
+            WireBody::Full(body) => body.take(),
+            WireBody::List(list) => list.segment(),
+            WireBody::Watch(watch) => match watch.as_mut().poll_segment(context) {
+                Poll::Ready(segment) => segment,
+                Poll::Pending => return Poll::Pending,
+            },
+        };
+        Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, WireBody::Full(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            WireBody::Full(body) => {
+                SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
+            }
+            _ => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! One HTTP request: its credential and body are read, the door decides or Python is asked, and the answer is written.
+//!
+//! Bounds: a body of `BODY_SIZE_MAX_BYTES` (413), a request that is no watch of `REQUEST_TIMEOUT` (504).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+};
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::audit_id;
+use crate::body::WireBody;
+use crate::door::{Begun, Door, Served};
+use crate::handover::{Refused, Settlement};
+use crate::listener::Phase;
+use crate::reply::Reply;
+use crate::request::{Credential, Request};
+use crate::status::Status;
+use crate::tls::Peer;
+
+pub const BODY_SIZE_MAX_BYTES: usize = 3 << 20;
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+
+pub async fn handle(
+    door: Arc<Door>,
+    peer: Peer,
+    remote_address: String,
+    phase: watch::Receiver<Phase>,
+    request: http::Request<Incoming>,
+) -> Result<Response<WireBody>, Infallible> {
+    let started = Instant::now();
+    let (parts, incoming) = request.into_parts();
+    let target = parts
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    let credential = credential(&peer, &parts.headers);
+    let known = credential.clone().unwrap_or(Credential::None);
+    let mut request = Request::new(parts.method, target, parts.headers, known, remote_address);
+    let audit_id = request
+        .headers
+        .get(AUDIT_ID)
+        .cloned()
+        .unwrap_or_else(audit_id::fresh);
+    let _counted = InFlight::new(&door, &request);
+    let work = async {
+        if credential.is_none() {
+            return (
+                Arc::new(request),
+                Served::Reply(Status::unauthorized().into_reply()),
+            );
+        }
+        match read_body(incoming, &request.method).await {
+            Ok(body) => request.body = body,
+            Err(status) => return (Arc::new(request), Served::Reply(status.into_reply())),
+        }
+        let request = Arc::new(request);
+        (request.clone(), answer(&door, &request).await)
+    };
+    let Ok((request, served)) = timeout(REQUEST_TIMEOUT, work).await else {
+        return Ok(write(Status::timeout().into_reply(), audit_id));
+    };
+    let response = match served {
+        Served::Reply(reply) => write(reply, audit_id),
+        Served::List(list) => streamed(WireBody::list(list), audit_id),
+        Served::Watch(watch) => streamed(WireBody::watch(watch, door.clone(), phase), audit_id),
+    };
+    door.metrics
+        .count(&request, response.status().as_u16(), started.elapsed());
+    Ok(response)
+}
+
+/// Decided here if it can be, else by Python.
+async fn answer(door: &Arc<Door>, request: &Arc<Request>) -> Served {
+    let wants = match door.begin(request) {
+        Begun::Served(served) => return served,
+        Begun::Ask(wants) => wants,
+    };
+    let settled = match door.ask(request.clone(), wants) {
+        Ok(settled) => settled.await,
+        Err(Refused::Full) => return Served::Reply(Status::too_many_requests().into_reply()),
+        Err(Refused::Closed) => return Served::Reply(Status::shutting_down().into_reply()),
+    };
+    match settled {
+        Ok(Settlement::Answer(reply)) => Served::Reply(reply),
+        Ok(Settlement::Allow(allow)) => door.allowed(request, &allow),
+        Err(_) => Served::Reply(Status::shutting_down().into_reply()),
+    }
+}
+
+/// Who asks: a certificate before a token, as upstream. None: a certificate of an unknown CA and nothing else.
+fn credential(peer: &Peer, headers: &HeaderMap) -> Option<Credential> {
+    let token = || {
+        let text = headers.get(AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, token) = text.trim().split_once(' ')?;
+        let token = token.trim();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+            .then(|| Credential::Token(Bytes::copy_from_slice(token.as_bytes())))
+    };
+    match peer {
+        Peer::Named(identity) => Some(Credential::Local(identity.clone())),
+        Peer::Verified(certificate) => Some(Credential::Certificate(certificate.clone())),
+        Peer::Unverified => token(),
+        Peer::None => Some(token().unwrap_or(Credential::None)),
+    }
+}
+
+async fn read_body(mut incoming: Incoming, method: &Method) -> Result<Bytes, Status> {
+    if matches!(*method, Method::GET | Method::HEAD) || incoming.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    if incoming.size_hint().lower() > BODY_SIZE_MAX_BYTES as u64 {
+        return Err(Status::too_large(BODY_SIZE_MAX_BYTES));
+    }
+    let mut whole = BytesMut::new();
+    let mut first = Bytes::new();
+    while let Some(frame) = incoming.frame().await {
+        let frame = frame.map_err(|error| {
+            Status::bad_request(format!("the request body cannot be read: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if first.len() + whole.len() + data.len() > BODY_SIZE_MAX_BYTES {
+            return Err(Status::too_large(BODY_SIZE_MAX_BYTES));
+        }
+        // Most bodies are one frame, and stay where they are.
+        if first.is_empty() && whole.is_empty() {
+            first = data;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&data);
+        }
+    }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
+}
+
+fn write(reply: Reply, audit_id: HeaderValue) -> Response<WireBody> {
+    let length = HeaderValue::from(reply.body.len());
+    let mut response = Response::new(WireBody::full(reply.body));
+    *response.status_mut() =
+        StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(AUDIT_ID, audit_id);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    for (name, value) in &reply.headers {
+        // What is no header is not sent: Python checks its warnings before.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            if name == CACHE_CONTROL {
+                headers.insert(name, value);
+            } else {
+                headers.append(name, value);
+            }
+        }
+    }
+    if let Ok(content_type) = HeaderValue::try_from(&*reply.content_type)
+        && !reply.content_type.is_empty()
+    {
+        headers.insert(CONTENT_TYPE, content_type);
+    }
+    if !matches!(reply.status, 204 | 304) {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    response
+}
+
+fn streamed(body: WireBody, audit_id: HeaderValue) -> Response<WireBody> {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(AUDIT_ID, audit_id);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Counts a request among those in flight for as long as it lives, whichever way it ends.
+struct InFlight {
+    door: Arc<Door>,
+    mutating: bool,
+}
+
+impl InFlight {
+    fn new(door: &Arc<Door>, request: &Request) -> Self {
+        let counted = InFlight {
+            door: door.clone(),
+            mutating: !matches!(request.info.verb.as_str(), "get" | "list" | "watch"),
+        };
+        counted.gauge().fetch_add(1, Ordering::Relaxed);
+        counted
+    }
+
+    fn gauge(&self) -> &AtomicI64 {
+        let metrics = &self.door.metrics;
+        if self.mutating {
+            &metrics.in_flight_mutating
+        } else {
+            &metrics.in_flight_reading
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.gauge().fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,227 @@
+//! A watch as an HTTP body: the stream's items as lines of JSON, merged for `TICK`, with bookmarks and an end in time.
+//!
+//! A lone event leaves at once; after a segment the next one waits until the tick is over and takes everything that came meanwhile.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use kubecore_watch::Wake;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::audit_id;
+use crate::door::{Door, PendingWatch};
+use crate::handover::{Settlement, Wants};
+use crate::listener::Phase;
+use crate::watch_stream::{Item, Step, WatchStream};
+
+const TICK: Duration = Duration::from_millis(5);
+/// More is left for the next segment; HTTP/2 frames are half of it.
+const SEGMENT_BYTES: usize = 128 << 10;
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// Upstream's least; each watch lasts up to twice as long, so that not all clients come back at once.
+const TIMEOUT_MIN: Duration = Duration::from_secs(1800);
+/// After a refused hand-over, before asking again.
+const ASK_RETRY: Duration = Duration::from_millis(200);
+
+pub struct WatchBody {
+    door: Arc<Door>,
+    stream: WatchStream,
+    signal: Arc<Signal>,
+    phase: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Items that found no room in the last segment.
+    rest: std::vec::IntoIter<Item>,
+    asking: Option<oneshot::Receiver<Settlement>>,
+    timer: Pin<Box<Sleep>>,
+    /// No segment before.
+    not_before: Instant,
+    next_bookmark: Instant,
+    ends: Instant,
+    ending: bool,
+}
+
+/// Wakes the task that writes the body.
+#[derive(Default)]
+struct Signal(Mutex<Option<Waker>>);
+
+impl Wake for Signal {
+    fn wake(&self) {
+        if let Some(waker) = self.0.lock().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl WatchBody {
+    pub fn new(watch: PendingWatch, door: Arc<Door>, mut phase: watch::Receiver<Phase>) -> Self {
+        let signal = Arc::new(Signal::default());
+        let stream = watch.start(signal.clone());
+        let now = Instant::now();
+        let ends = now
+            + stream
+                .options
+                .timeout
+                .unwrap_or_else(|| TIMEOUT_MIN.mul_f64(1.0 + audit_id::fraction()));
+        door.metrics.watches.fetch_add(1, Ordering::Relaxed);
+        WatchBody {
+            door,
+            stream,
+            signal,
+            phase: Box::pin(async move {
+                // A sender that is gone means the same: the server ends.
+                let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+            }),
+            rest: Vec::new().into_iter(),
+            asking: None,
+            timer: Box::pin(sleep_until(now)),
+            not_before: now,
+            next_bookmark: now + BOOKMARK_INTERVAL,
+            ends,
+            ending: false,
+        }
+    }
+
+    /// The next lines; None at the end of the watch.
+    pub fn poll_segment(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Bytes>> {
+        let this = &mut *self;
+        *this.signal.0.lock() = Some(context.waker().clone());
+        if this.phase.as_mut().poll(context).is_ready() {
+            return Poll::Ready(None);
+        }
+        loop {
+            let now = Instant::now();
+            if now < this.not_before {
+                if this.sleep(this.not_before, context).is_pending() {
+                    return Poll::Pending;
+                }
+                continue;
+            }
+            if this.poll_verdict(context).is_pending() {
+                return Poll::Pending;
+            }
+            let mut out = BytesMut::new();
+            let idle = this.fill(&mut out);
+            this.fill_due_bookmark(now, &mut out);
+            if !out.is_empty() {
+                this.not_before = now + TICK;
+                return Poll::Ready(Some(out.freeze()));
+            }
+            match idle {
+                Pause::Ended => return Poll::Ready(None),
+                Pause::Asking => continue,
+                Pause::Idle if this.ending => return Poll::Ready(None),
+                Pause::Idle => {
+                    let next = if this.stream.options.bookmarks {
+                        this.next_bookmark.min(this.ends)
+                    } else {
+                        this.ends
+                    };
+                    if this.sleep(next, context).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+    }
+
+    fn sleep(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
+        if self.timer.deadline() != until {
+            self.timer.as_mut().reset(until);
+        }
+        self.timer.as_mut().poll(context)
+    }
+
+    /// Ready if nothing is being asked, or has been answered now.
+    fn poll_verdict(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(asking) = &mut self.asking else {
+            return Poll::Ready(());
+        };
+        let Poll::Ready(settled) = Pin::new(asking).poll(context) else {
+            return Poll::Pending;
+        };
+        self.asking = None;
+        match settled {
+            Ok(Settlement::Allow(allow)) => {
+                self.door.verdicts.remember(&self.stream.request, &allow);
+                self.stream.allowed(allow.epoch);
+            }
+            // Refused, or the door is closed.
+            Ok(Settlement::Answer(_)) | Err(_) => self.stream.end(),
+        }
+        Poll::Ready(())
+    }
+
+    /// Writes what there is, up to a segment.
+    fn fill(&mut self, out: &mut BytesMut) -> Pause {
+        loop {
+            for item in self.rest.by_ref() {
+                write_line(&item, out);
+                self.door
+                    .metrics
+                    .watch_events
+                    .fetch_add(1, Ordering::Relaxed);
+                if out.len() >= SEGMENT_BYTES {
+                    return Pause::Idle;
+                }
+            }
+            match self.stream.step(&self.door.verdicts) {
+                Step::Items(items) => self.rest = items.into_iter(),
+                Step::Idle => return Pause::Idle,
+                Step::Ended => return Pause::Ended,
+                Step::Ask => {
+                    match self.door.ask(self.stream.request.clone(), Wants::Verdict) {
+                        Ok(asking) => self.asking = Some(asking),
+                        Err(_) => self.not_before = Instant::now() + ASK_RETRY,
+                    }
+                    return Pause::Asking;
+                }
+            }
+        }
+    }
+
+    /// A bookmark about every minute, and one before a watch ends in time.
+    fn fill_due_bookmark(&mut self, now: Instant, out: &mut BytesMut) {
+        let ends_now = now >= self.ends && !self.ending;
+        self.ending |= ends_now;
+        if !self.stream.options.bookmarks
+            || (now < self.next_bookmark && !ends_now)
+            || self.rest.len() > 0
+        {
+            return;
+        }
+        self.next_bookmark = now + BOOKMARK_INTERVAL;
+        if let Some(item) = self.stream.bookmark(&self.door.verdicts) {
+            write_line(&item, out);
+        }
+    }
+}
+
+enum Pause {
+    /// Nothing more for now, or the segment is full.
+    Idle,
+    Asking,
+    Ended,
+}
+
+impl Drop for WatchBody {
+    fn drop(&mut self) {
+        self.door.metrics.watches.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn write_line(item: &Item, out: &mut BytesMut) {
+    out.put_slice(br#"{"type":""#);
+    out.put_slice(item.kind.as_bytes());
+    out.put_slice(br#"","object":"#);
+    out.put_slice(&item.object);
+    out.put_slice(b"}\n");
+}

@@ -1,0 +1,278 @@
+//! WATCH: from the hub's events to what one watcher may see. No thread, no timer, no socket: whoever holds a stream drives it.
+//!
+//! Flows in: durable events of one prefix. Flows out: items (ADDED, MODIFIED, DELETED, BOOKMARK, ERROR) after selectors, in the
+//! client's form. Before anything is shown the policy epoch is compared, and read *after* the events were taken: if it has not moved,
+//! every one of them is older than any revocation. If it has, the events are held until Python has said yes again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use kubecore_store::{Change, Entry, Event, Head, Revision, Store, View};
+use kubecore_watch::{Hub, Subscription, Wake, WatchError};
+
+use crate::encoder::Encoder;
+use crate::options::Options;
+use crate::request::Request;
+use crate::selection::Selection;
+use crate::status::Status;
+use crate::verdict::VerdictCache;
+
+/// How many events are taken from the hub at a time.
+const BATCH_MAX: usize = 500;
+
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub kind: &'static str,
+    pub key: Arc<str>,
+    pub object: Bytes,
+}
+
+pub enum Step {
+    Items(Vec<Item>),
+    /// Nothing now: the wake tells when to look again.
+    Idle,
+    /// Policy has moved: ask, then call `allowed` or `refused`.
+    Ask,
+    Ended,
+}
+
+pub struct WatchStream {
+    pub request: Arc<Request>,
+    pub options: Options,
+    store: Arc<Store>,
+    encoder: Encoder,
+    selection: Selection,
+    subscription: Option<Subscription>,
+    initial: Option<Initial>,
+    held: Vec<Arc<Event>>,
+    epoch: u64,
+    error: Option<Status>,
+    ended: bool,
+}
+
+/// The state at the start, told as ADDED events.
+struct Initial {
+    view: View,
+    prefix: String,
+    after: String,
+    bookmark: bool,
+}
+
+pub struct Scope {
+    pub request: Arc<Request>,
+    pub options: Options,
+    pub encoder: Encoder,
+    pub selection: Selection,
+    pub prefix: String,
+    pub epoch: u64,
+}
+
+impl WatchStream {
+    pub fn new(store: &Arc<Store>, hub: &Arc<Hub>, scope: Scope, wake: Arc<dyn Wake>) -> Self {
+        let Scope {
+            request,
+            options,
+            encoder,
+            selection,
+            prefix,
+            epoch,
+        } = scope;
+        let sends_initial = options
+            .send_initial_events
+            .unwrap_or(matches!(options.resource_version, None | Some(0)));
+        let view = store.view(Head::Durable);
+        let mut stream = WatchStream {
+            store: store.clone(),
+            encoder,
+            selection,
+            subscription: None,
+            initial: None,
+            held: Vec::new(),
+            epoch,
+            error: None,
+            ended: false,
+            request,
+            options,
+        };
+        let asked = Revision(stream.options.resource_version.unwrap_or(0));
+        if asked > view.revision {
+            stream.error = Some(Status::too_large_resource_version(asked.0, view.revision.0));
+            return stream;
+        }
+        let from = if sends_initial || asked.0 == 0 {
+            view.revision
+        } else {
+            asked
+        };
+        match hub.subscribe(&prefix, from, wake) {
+            Ok(subscription) => stream.subscription = Some(subscription),
+            Err(error) => stream.error = Some(lost(error, asked)),
+        }
+        if sends_initial {
+            let bookmark =
+                stream.options.bookmarks && stream.options.send_initial_events == Some(true);
+            stream.initial = Some(Initial {
+                view,
+                prefix,
+                after: String::new(),
+                bookmark,
+            });
+        }
+        stream
+    }
+
+    pub fn step(&mut self, verdicts: &VerdictCache) -> Step {
+        loop {
+            if self.ended {
+                return Step::Ended;
+            }
+            if let Some(error) = self.error.take() {
+                self.end();
+                return Step::Items(vec![Item {
+                    kind: "ERROR",
+                    key: Arc::from(""),
+                    object: error.to_json(),
+                }]);
+            }
+            if self.initial.is_some() {
+                return Step::Items(self.initial_items());
+            }
+            if self.held.is_empty() && !self.take_events() {
+                return Step::Idle;
+            }
+            if self.error.is_some() {
+                continue;
+            }
+            if !self.may_show(verdicts) {
+                return Step::Ask;
+            }
+            let held = std::mem::take(&mut self.held);
+            let items: Vec<Item> = held.iter().filter_map(|event| self.item(event)).collect();
+            if !items.is_empty() {
+                return Step::Items(items);
+            }
+        }
+    }
+
+    /// How far the watch has come, as an item; None if it may not say so now.
+    pub fn bookmark(&mut self, verdicts: &VerdictCache) -> Option<Item> {
+        let subscription = self
+            .subscription
+            .as_ref()
+            .filter(|_| self.initial.is_none() && self.held.is_empty())?;
+        let revision = subscription.progress();
+        self.may_show(verdicts)
+            .then(|| self.bookmark_item(revision, false))
+    }
+
+    /// Python said yes under `epoch`.
+    pub fn allowed(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+
+    /// Python said no, or nobody can ask: what is held is never shown.
+    pub fn end(&mut self) {
+        self.ended = true;
+        self.held.clear();
+        self.initial = None;
+        self.subscription = None;
+    }
+
+    /// True if there is something to look at.
+    fn take_events(&mut self) -> bool {
+        let Some(subscription) = &mut self.subscription else {
+            self.end();
+            return true;
+        };
+        match subscription.poll(BATCH_MAX) {
+            Ok(events) => self.held = events,
+            Err(error) => {
+                let seen = subscription.progress();
+                self.error = Some(lost(error, seen));
+            }
+        }
+        self.error.is_some() || !self.held.is_empty()
+    }
+
+    fn may_show(&mut self, verdicts: &VerdictCache) -> bool {
+        let current = self.store.policy_epoch();
+        if current != self.epoch && verdicts.allows(&self.request, current) {
+            self.epoch = current;
+        }
+        current == self.epoch
+    }
+
+    fn initial_items(&mut self) -> Vec<Item> {
+        let Some(initial) = &mut self.initial else {
+            return Vec::new();
+        };
+        let selection = &self.selection;
+        let matching = initial
+            .view
+            .range(&initial.prefix, &initial.after)
+            .filter(|entry| selection.matches(&entry.value));
+        let batch: Vec<Arc<Entry>> = matching.take(BATCH_MAX).cloned().collect();
+        let mut items: Vec<Item> = batch
+            .iter()
+            .map(|entry| Item {
+                kind: "ADDED",
+                key: entry.key.clone(),
+                object: self.encoder.object(&entry.value),
+            })
+            .collect();
+        match batch.last() {
+            Some(last) if batch.len() == BATCH_MAX => initial.after = last.key.to_string(),
+            _ => {
+                let (bookmark, revision) = (initial.bookmark, initial.view.revision);
+                self.initial = None;
+                if bookmark {
+                    items.push(self.bookmark_item(revision, true));
+                }
+            }
+        }
+        items
+    }
+
+    fn bookmark_item(&self, revision: Revision, ends_initial_events: bool) -> Item {
+        Item {
+            kind: "BOOKMARK",
+            key: Arc::from(""),
+            object: self.encoder.bookmark(revision.0, ends_initial_events),
+        }
+    }
+
+    /// What this watcher sees of an event: an object that begins to match is added, one that stops is deleted.
+    fn item(&self, event: &Event) -> Option<Item> {
+        let matched = event
+            .previous
+            .as_ref()
+            .is_some_and(|previous| self.selection.matches(&previous.value));
+        let matches = event.change == Change::Put && self.selection.matches(&event.entry.value);
+        let kind = match (matched, matches) {
+            (false, true) => "ADDED",
+            (true, true) => "MODIFIED",
+            (true, false) => "DELETED",
+            (false, false) => return None,
+        };
+        let leaves = kind == "DELETED" && event.change == Change::Put;
+        let object = match event.previous.as_ref().filter(|_| leaves) {
+            // As it last matched, at the revision at which it no longer did.
+            Some(previous) => self.encoder.object(&previous.value_at(event.revision)),
+            None => self.encoder.shared_object(event),
+        };
+        Some(Item {
+            kind,
+            key: event.entry.key.clone(),
+            object,
+        })
+    }
+}
+
+fn lost(error: WatchError, asked: Revision) -> Status {
+    match error {
+        WatchError::Compacted { oldest, .. } | WatchError::Expired { oldest } => {
+            Status::expired(format!("too old resource version: {asked} ({oldest})"))
+        }
+        WatchError::Future { newest, .. } => Status::too_large_resource_version(asked.0, newest.0),
+    }
+}
