@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kubecore_store::{
-    Change, CrashableDisk, Disk, LogOptions, Options, RealDisk, Revision, Store, StoreError,
-    Timestamp, Txn, Value, verify,
+    CrashableDisk, Disk, LogOptions, Options, RealDisk, Revision, Store, StoreError, Timestamp,
+    Txn, Value, verify,
 };
 
 fn open(disk: &CrashableDisk) -> Result<Store, StoreError> {
@@ -52,9 +52,19 @@ fn a_restart_finds_everything_and_watches_may_resume() {
         (Revision(2), Revision(3), 2)
     );
     let after = store.durable_events_since(Revision(1)).unwrap();
-    let shown = |events: &[Arc<kubecore_store::Event>]| -> Vec<(Revision, Change, Arc<str>, Option<Vec<u8>>)> {
-        let previous = |event: &kubecore_store::Event| event.previous.as_ref().map(|entry| entry.value.to_vec());
-        events.iter().map(|event| (event.revision, event.change, event.key().clone(), previous(event))).collect()
+    let shown = |events: &[Arc<kubecore_store::Event>]| -> Vec<_> {
+        let previous = |event: &kubecore_store::Event| {
+            event.previous.as_ref().map(|entry| entry.value.to_vec())
+        };
+        let fields = |event: &Arc<kubecore_store::Event>| {
+            (
+                event.revision,
+                event.change,
+                event.key().clone(),
+                previous(event),
+            )
+        };
+        events.iter().map(fields).collect()
     };
     assert_eq!(shown(&after.events), shown(&before.events));
     assert_eq!(store.view_at(Revision(4)).unwrap().len(), 2);

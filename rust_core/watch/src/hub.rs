@@ -63,6 +63,15 @@ fn home_of(key: &str) -> &str {
     &key[..ends.take(HOME_SLASHES).last().unwrap_or(0)]
 }
 
+/// A prefix that does not end with a slash is one whole key.
+fn covers(prefix: &str, key: &str) -> bool {
+    if prefix.ends_with('/') {
+        key.starts_with(prefix)
+    } else {
+        key == prefix
+    }
+}
+
 /// All keys under `prefix` live in one topic.
 fn has_one_home(prefix: &str) -> bool {
     prefix.bytes().filter(|byte| *byte == b'/').count() >= HOME_SLASHES
@@ -130,7 +139,7 @@ impl Hub {
         if !missing.is_empty() {
             let mut topics = self.topics.write();
             for home in missing {
-                topics.entry(home.into()).or_default().lock().is_home = true;
+                self.topic_in(&mut topics, home).lock().is_home = true;
             }
         }
     }
@@ -197,17 +206,20 @@ impl Hub {
     fn topic(&self, prefix: &str, follower: &Arc<Follower>) -> Arc<Topic> {
         // With the write lock nothing is being published, so what fills the topic misses nothing and doubles nothing.
         let mut topics = self.topics.write();
-        let topic = match topics.get(prefix) {
-            Some(topic) => topic.clone(),
-            None => {
-                let topic = Arc::new(Mutex::new(Ring::with_events(
-                    self.past_events(&topics, prefix),
-                )));
-                topics.insert(prefix.into(), topic.clone());
-                topic
-            }
-        };
+        let topic = self.topic_in(&mut topics, prefix);
         topic.lock().follow(follower);
+        topic
+    }
+
+    /// The topic of a prefix, made with all its past if it is not there.
+    fn topic_in(&self, topics: &mut Topics, prefix: &str) -> Arc<Topic> {
+        if let Some(topic) = topics.get(prefix) {
+            return topic.clone();
+        }
+        let topic = Arc::new(Mutex::new(Ring::with_events(
+            self.past_events(topics, prefix),
+        )));
+        topics.insert(prefix.into(), topic.clone());
         topic
     }
 
@@ -220,13 +232,13 @@ impl Hub {
             return home
                 .lock()
                 .events()
-                .filter(|event| event.key().starts_with(prefix))
+                .filter(|event| covers(prefix, event.key()))
                 .cloned()
                 .collect();
         }
         let head = self.revision();
         let mut events = self.durable_history().events;
-        events.retain(|event| event.revision <= head && event.key().starts_with(prefix));
+        events.retain(|event| event.revision <= head && covers(prefix, event.key()));
         events
     }
 
