@@ -1,0 +1,39 @@
+"""Subresources: (group, plural, subresource) → who answers. What is in no table is a part of the object that the
+resource's strategy knows how to update (`status`, `resize`, `finalize`, ...)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubecore.api import errors
+from kubecore.apiserver.registry import verbs
+from kubecore.apiserver.registry.answers import Result
+from kubecore.apiserver.registry.request import Request
+from kubecore.apiserver.registry.subresources import binding, eviction, scale, streams, token
+
+Handler = Callable[[Request], Result]
+
+HANDLERS: dict[tuple[str, str, str], Handler] = {
+    ("", "pods", "binding"): binding.create,
+    ("", "pods", "eviction"): eviction.create,
+    ("", "serviceaccounts", "token"): token.create,
+    **{(group, plural, "scale"): scale.answer for group, plural in scale.SCALABLE},
+    **{("", plural, subresource): streams.refuse for plural, subresource in streams.STREAMS},
+}
+
+CREATED_ONLY: dict[tuple[str, str], Handler] = {("", "bindings"): binding.create}
+"""Resources of which only `create` exists, and which write something else."""
+
+
+def answer(request: Request) -> Result:
+    call, resource = request.call, request.resource
+    handler = HANDLERS.get((resource.group, resource.plural, call.subresource))
+    if handler is not None:
+        return handler(request)
+    if call.subresource in request.store.strategy.updates:
+        if call.verb in ("get", "update", "patch"):
+            return verbs.VERBS[call.verb](request)
+        raise errors.MethodNotAllowed(
+            f'{call.verb} is not supported on resources of kind "{resource.qualified}/{call.subresource}"'
+        )
+    raise errors.NotFound("the server could not find the requested resource")
