@@ -2,9 +2,10 @@
 """Makes the fact table of one Kubernetes minor: what every built-in kind, field and resource is, without prose.
 
 In: pinned Go modules. `k8s.io/kubernetes` brings the published OpenAPI and discovery documents (definitions, required fields,
-list types; resources, verbs, short names, categories, subresources). `main.go` beside this file prints what only the Go types
+list types; resources, verbs, short names, categories, subresources). The program in `types/` prints what only the Go types
 say (field order, pointers, omission, patch strategies, protobuf numbers).
-Out: `rust_core/object/facts/<minor>/table.json`, one definition or resource a line. Format: docs/design/facts.md.
+Out: `rust_core/object/facts/<minor>/table.json`, one definition or resource a line. Format: docs/design/facts.md. And
+`rust_core/object/tests/data/built_in_kinds.jsonl.gz`, every kind as Go writes it in protobuf and JSON, for the tests.
 
     python tools/facts/generate.py            # write it
     python tools/facts/generate.py --check    # compare with what is committed
@@ -13,6 +14,7 @@ Out: `rust_core/object/facts/<minor>/table.json`, one definition or resource a l
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import re
 import subprocess
@@ -23,7 +25,9 @@ from typing import Any
 KUBERNETES = "1.35.0"
 MINOR = "1.35"
 HERE = Path(__file__).resolve().parent
-TABLE = HERE.parents[1] / "rust_core" / "object" / "facts" / MINOR / "table.json"
+CRATE = HERE.parents[1] / "rust_core" / "object"
+TABLE = CRATE / "facts" / MINOR / "table.json"
+FIXTURES = CRATE / "tests" / "data" / "built_in_kinds.jsonl.gz"
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 # Definitions that the OpenAPI document leaves out although the server reads or writes them: options, tables, lists of APIs.
@@ -99,9 +103,14 @@ def published_field(field: Json, published: Json, required: bool) -> Json:
         row["mapType"] = map_type
     if (text := published.get("format")) and text != FORMATS.get(field["type"]):
         row["format"] = text
-    for ours, theirs in (("patchStrategy", "x-kubernetes-patch-strategy"), ("patchMergeKey", "x-kubernetes-patch-merge-key")):
+    for ours, theirs in (
+        ("patchStrategy", "x-kubernetes-patch-strategy"),
+        ("patchMergeKey", "x-kubernetes-patch-merge-key"),
+    ):
         if field.get(ours) != published.get(theirs):
-            raise SystemExit(f"{field['name']}: {theirs} is {published.get(theirs)!r}, the Go tag says {field.get(ours)!r}")
+            raise SystemExit(
+                f"{field['name']}: {theirs} is {published.get(theirs)!r}, the Go tag says {field.get(ours)!r}"
+            )
     return row
 
 
@@ -136,7 +145,7 @@ def definition_row(definition: Json, published: Json | None, defaults: Json) -> 
 
 
 def definitions(documents: Path) -> list[Json]:
-    reflected = json.loads(run("go", "run", "."))
+    reflected = json.loads(run("go", "run", "./types"))
     published = read(documents / "openapi-spec" / "swagger.json")["definitions"]
     defaults: Json = {}
     for path in sorted((documents / "openapi-spec" / "v3").glob("*_openapi.json")):
@@ -208,7 +217,9 @@ def resources(documents: Path) -> list[Json]:
     for group, version, path in group_versions(documents):
         rows += resource_rows(group, version, read(path)["resources"])
     for row in rows:
-        siblings = [other["version"] for other in rows if (other["group"], other["plural"]) == (row["group"], row["plural"])]
+        siblings = [
+            other["version"] for other in rows if (other["group"], other["plural"]) == (row["group"], row["plural"])
+        ]
         best = max(siblings, key=version_rank)
         row["storage"] = STORED_ELSEWHERE.get((row["group"], row["plural"]), [row["group"], best, row["plural"]])
     return rows
@@ -221,28 +232,50 @@ def lines(rows: list[Json]) -> str:
     return ",\n".join(json.dumps(row, separators=(",", ":"), ensure_ascii=False) for row in rows)
 
 
-def table() -> str:
+def table() -> bytes:
     documents = kubernetes_documents()
-    return (
+    text = (
         f'{{"minor":"{MINOR}","kubernetes":"{KUBERNETES}",\n'
         f'"definitions":[\n{lines(definitions(documents))}\n],\n'
         f'"resources":[\n{lines(resources(documents))}\n]}}\n'
     )
+    return text.encode()
+
+
+def fixtures(made_table: bytes) -> bytes:
+    """The kinds of the table as Go writes them. Lists hold what is there already, so one of them is enough."""
+    known = {tuple(kind) for row in json.loads(made_table)["definitions"] for kind in row.get("kinds", ())}
+    kept = []
+    for line in run("go", "run", "./fixtures").splitlines():
+        group, version, kind = json.loads(line)[:3]
+        if (group, version, kind) in known and (not kind.endswith("List") or kind == "PodList"):
+            kept.append(line)
+    return gzip.compress("\n".join(kept).encode(), compresslevel=9, mtime=0)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--check", action="store_true", help="compare with the committed table instead of writing it")
+    parser.add_argument("--check", action="store_true", help="compare with the committed files instead of writing them")
     check = parser.parse_args().check
-    made = table()
-    if check:
-        same = TABLE.read_text() == made
-        print(f"{TABLE.name} {'is what the sources say' if same else 'differs: run tools/facts/generate.py'}")
-        return 0 if same else 1
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    TABLE.write_text(made)
-    print(f"wrote {TABLE} ({len(made):,} bytes)")
-    return 0
+    made_table = table()
+    stale = False
+    for path, made in ((TABLE, made_table), (FIXTURES, fixtures(made_table))):
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(made)
+            print(f"wrote {path} ({len(made):,} bytes)")
+        elif content(path) == (gzip.decompress(made) if path == FIXTURES else made):
+            print(f"{path.name} is what the sources say")
+        else:
+            print(f"{path.name} differs: run tools/facts/generate.py")
+            stale = True
+    return 1 if stale else 0
+
+
+def content(path: Path) -> bytes:
+    """What a file says: compressed bytes differ between versions of zlib."""
+    data = path.read_bytes()
+    return gzip.decompress(data) if path.suffix == ".gz" else data
 
 
 if __name__ == "__main__":

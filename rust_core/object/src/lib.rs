@@ -9,6 +9,7 @@ pub mod field_selector;
 mod field_selector_table;
 pub mod partial;
 pub mod patch;
+pub mod protobuf;
 pub mod quantity;
 pub mod reader;
 pub mod scan;

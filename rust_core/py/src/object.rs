@@ -6,6 +6,7 @@ mod dict;
 use kubecore_object::decode::{self as object_decode, DecodeError as ObjectError};
 use kubecore_object::default as object_default;
 use kubecore_object::facts::{Gvk, facts};
+use kubecore_object::protobuf;
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -52,12 +53,13 @@ fn decode(
     defaults: bool,
 ) -> PyResult<Decoded> {
     let expected = Gvk::new(group, version, kind);
-    if media_type.starts_with("application/vnd.kubernetes.protobuf") {
-        return Err(DecodeError::new_err(
-            "protobuf bodies are not understood yet",
-        ));
-    }
-    let mut decoded = object_decode::decode(expected, body).map_err(raise)?;
+    let is_protobuf = media_type.starts_with("application/vnd.kubernetes.protobuf");
+    let decode = if is_protobuf {
+        protobuf::decode
+    } else {
+        object_decode::decode
+    };
+    let mut decoded = decode(expected, body).map_err(raise)?;
     if defaults {
         object_default::apply(&mut decoded.object);
     }

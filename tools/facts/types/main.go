@@ -1,4 +1,4 @@
-// Command facts prints what only Go's reflection knows about the built-in API types: the order of fields, JSON and protobuf
+// Command types prints what only Go's reflection knows about the built-in API types: the order of fields, JSON and protobuf
 // tags, whether a field is a pointer, and patch strategies. generate.py joins it with the published OpenAPI document.
 package main
 
@@ -14,6 +14,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/version"
+
+	"kubecore.dev/tools/facts/builtin"
 )
 
 // Field is one JSON field of a definition. Protobuf is the path of field numbers: longer than one where Go embeds a struct
@@ -174,7 +176,7 @@ func protobufNumber(f reflect.StructField) int {
 
 func main() {
 	scheme := runtime.NewScheme()
-	addToScheme(scheme)
+	builtin.AddToScheme(scheme)
 	w := &walker{done: map[string]*Definition{}, kinds: map[reflect.Type][][]string{}}
 	types := []reflect.Type{}
 	for gvk, t := range scheme.AllKnownTypes() {

@@ -1,4 +1,5 @@
-package main
+// Package builtin knows every built-in kind.
+package builtin
 
 import (
 	"log"
@@ -11,8 +12,8 @@ import (
 	apiregistration "k8s.io/kube-aggregator/pkg/apis/apiregistration/v1"
 )
 
-// addToScheme registers every built-in kind: client-go's, custom resource definitions, API services, and the kinds of meta/v1.
-func addToScheme(into *runtime.Scheme) {
+// AddToScheme registers every built-in kind: client-go's, custom resource definitions, API services, and the kinds of meta/v1.
+func AddToScheme(into *runtime.Scheme) {
 	for _, add := range []func(*runtime.Scheme) error{
 		scheme.AddToScheme, apiextensions.AddToScheme, apiregistration.AddToScheme, metav1.AddMetaToScheme,
 	} {
