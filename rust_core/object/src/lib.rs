@@ -7,6 +7,7 @@ pub mod default;
 pub mod facts;
 pub mod field_selector;
 mod field_selector_table;
+pub mod openapi;
 pub mod partial;
 pub mod patch;
 pub mod protobuf;
