@@ -101,9 +101,13 @@ def patch(
     group: str, version: str, kind: str, current: bytes, body: bytes, *,
     patch_type: Literal["json", "merge", "strategic"], defaults: bool = True,
 ) -> Decoded:
-    """Applies a patch to an encoded object, then prunes and defaults. Raises DecodeError (bad patch), PatchConflict (json test failed)."""
+    """Applies a patch to an encoded object, then prunes and defaults. Raises DecodeError (bad patch), PatchConflict, PatchTooLarge."""
 
-class PatchConflict(Exception): ...
+class PatchConflict(Exception):
+    """The patch does not fit the object: a JSON test failed, a path is missing. Upstream answers 422 Invalid."""
+
+class PatchTooLarge(Exception):
+    """More operations, or more copied bytes, than a patch may have. Upstream answers 413 RequestEntityTooLarge."""
 
 def encode(object: dict[str, Any]) -> tuple[bytes, int]:
     """apiVersion, kind, metadata.resourceVersion first (whatever it was, now empty); gives (bytes, splice)."""
@@ -127,8 +131,10 @@ def field_selector_supported(group: str, version: str, resource: str, selector: 
 
 def openapi_v2() -> bytes: ...
 def openapi_v2_protobuf() -> bytes: ...
-def openapi_v3(group: str, version: str) -> bytes: ...
-def openapi_v3_paths() -> list[tuple[str, str]]: ...
+def openapi_v3(group: str, version: str) -> bytes:
+    """Raises KeyError if nothing of that group version is served."""
+def openapi_v3_paths() -> list[tuple[str, str]]:
+    """(path such as "apis/apps/v1", a hash that changes with the document) of every document."""
 
 # ─────────────────────────────── the door ───────────────────────────────
 

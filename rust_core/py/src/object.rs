@@ -21,13 +21,13 @@ create_exception!(
 
 /// An object of a known kind.
 #[pyclass(module = "kubecore._core", frozen)]
-struct Decoded {
+pub(crate) struct Decoded {
     /// Pruned, and defaulted if asked.
     #[pyo3(get)]
     object: Py<PyAny>,
     /// What fieldValidation judges.
     #[pyo3(get)]
-    strict_errors: Vec<String>,
+    pub(crate) strict_errors: Vec<String>,
 }
 
 /// The fact table's resources as JSON.
@@ -43,7 +43,7 @@ fn raise(error: ObjectError) -> PyErr {
 /// JSON or protobuf to a dict.
 #[pyfunction]
 #[pyo3(signature = (group, version, kind, body, *, media_type = "application/json", defaults = true))]
-fn decode(
+pub(crate) fn decode(
     py: Python<'_>,
     group: &str,
     version: &str,

@@ -1,15 +1,34 @@
-//! Adapter over what kubecore-object makes of encoded objects: tables, partial metadata, other versions, selectors.
+//! Adapter over what kubecore-object makes of encoded objects: patches, tables, partial metadata, other versions, selectors, OpenAPI.
 
 use std::collections::HashMap;
 
 use kubecore_object::convert as object_convert;
+use kubecore_object::facts::facts;
 use kubecore_object::field_selector::FieldSelector;
+use kubecore_object::openapi;
 use kubecore_object::partial;
+use kubecore_object::patch::{self as object_patch, PatchError, PatchType};
 use kubecore_object::selector::Selector;
 use kubecore_object::table::{self as object_table, IncludeObject, ListMetadata, TableRequest};
-use pyo3::exceptions::PyValueError;
+use pyo3::create_exception;
+use pyo3::exceptions::{PyException, PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
+
+use crate::object::{self, DecodeError, Decoded};
+
+create_exception!(
+    kubecore._core,
+    PatchConflict,
+    PyException,
+    "The patch does not fit the object: a test failed, or a path is missing."
+);
+create_exception!(
+    kubecore._core,
+    PatchTooLarge,
+    PyException,
+    "The patch has more operations, or copies more, than a patch may."
+);
 
 fn raise(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
@@ -109,9 +128,91 @@ fn field_selector_supported(
         .map(|error| error.to_string())
 }
 
+/// Applies a patch to an encoded object, then prunes and defaults.
+#[pyfunction]
+#[pyo3(signature = (group, version, kind, current, body, *, patch_type, defaults = true))]
+#[expect(clippy::too_many_arguments, reason = "keywords in Python")]
+fn patch(
+    py: Python<'_>,
+    group: &str,
+    version: &str,
+    kind: &str,
+    current: &[u8],
+    body: &[u8],
+    patch_type: &str,
+    defaults: bool,
+) -> PyResult<Decoded> {
+    let patch_type = match patch_type {
+        "json" => PatchType::Json,
+        "merge" => PatchType::Merge,
+        "strategic" => PatchType::Strategic,
+        other => {
+            return Err(PyValueError::new_err(format!(
+                "patch_type cannot be {other:?}"
+            )));
+        }
+    };
+    let current = serde_json::from_slice(current).map_err(raise)?;
+    let definition = facts().by_kind(group, version, kind);
+    let patched =
+        object_patch::apply(patch_type, definition, current, body).map_err(
+            |error| match error {
+                PatchError::Malformed(message) => DecodeError::new_err(message),
+                PatchError::DoesNotApply(message) => PatchConflict::new_err(message),
+                PatchError::TooLarge(message) => PatchTooLarge::new_err(message),
+            },
+        )?;
+    let bytes = patched.object.to_string().into_bytes();
+    let mut decoded = object::decode(
+        py,
+        group,
+        version,
+        kind,
+        &bytes,
+        "application/json",
+        defaults,
+    )?;
+    decoded.strict_errors.splice(0..0, patched.strict_errors);
+    Ok(decoded)
+}
+
+/// `/openapi/v2` as JSON.
+#[pyfunction]
+fn openapi_v2(py: Python<'_>) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, openapi::v2())
+}
+
+/// `/openapi/v2` as protobuf.
+#[pyfunction]
+fn openapi_v2_protobuf(py: Python<'_>) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, openapi::v2_protobuf())
+}
+
+/// The document of a group version. Raises KeyError if it is not served.
+#[pyfunction]
+fn openapi_v3<'py>(py: Python<'py>, group: &str, version: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let document = openapi::v3(group, version);
+    document
+        .map(|bytes| PyBytes::new(py, bytes))
+        .ok_or_else(|| PyKeyError::new_err(format!("{group}/{version}")))
+}
+
+/// The documents of v3: path and hash.
+#[pyfunction]
+fn openapi_v3_paths() -> Vec<(String, String)> {
+    openapi::v3_paths()
+}
+
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("PatchConflict", module.py().get_type::<PatchConflict>())?;
+    module.add("PatchTooLarge", module.py().get_type::<PatchTooLarge>())?;
     module.add_function(wrap_pyfunction!(convert, module)?)?;
     module.add_function(wrap_pyfunction!(table, module)?)?;
+    module.add_function(wrap_pyfunction!(patch, module)?)?;
+    module.add_function(wrap_pyfunction!(openapi_v2, module)?)?;
+    module.add_function(wrap_pyfunction!(openapi_v2_protobuf, module)?)?;
+    module.add_function(wrap_pyfunction!(openapi_v3, module)?)?;
+    module.add_function(wrap_pyfunction!(openapi_v3_paths, module)?)?;
     module.add_function(wrap_pyfunction!(partial_metadata, module)?)?;
     module.add_function(wrap_pyfunction!(label_selector_matches, module)?)?;
     module.add_function(wrap_pyfunction!(validate_label_selector, module)?)?;
