@@ -17,7 +17,7 @@ use kubecore_watch::{Hub, Wake};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::oneshot;
 
-use crate::accept::negotiate;
+use crate::accept::{Transform, negotiate};
 use crate::encoder::Encoder;
 use crate::error::WireError;
 use crate::handover::{Call, Handover, Refused, Settlement, Waiter, Wants};
@@ -225,6 +225,9 @@ impl Door {
         let prefix = resource.key_prefix(&request.info.namespace);
         let encoder = Encoder::new(resource, transform, options.include_object);
         let list = List::new(&self.store, prefix, encoder, selection, &options)?;
+        if let Transform::Table(version) = transform {
+            return list.into_table(version).map(Served::Reply);
+        }
         Ok(Served::List(Box::new(list)))
     }
 

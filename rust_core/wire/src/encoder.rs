@@ -1,12 +1,17 @@
 //! From a stored value to the object a client sees: another version, a Table, metadata only, or the bytes as they are.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use kubecore_object::convert::convert;
+use kubecore_object::partial::partial_metadata;
+use kubecore_object::table::{IncludeObject, ListMetadata, TableRequest, table};
 use kubecore_store::Event;
+use parking_lot::Mutex;
 
 use crate::accept::Transform;
-use crate::options::IncludeObject;
 use crate::resources::Resource;
 
 /// One request's form of an object.
@@ -42,14 +47,66 @@ impl Encoder {
         self.transform == Transform::None && !self.resource.converts()
     }
 
-    /// The whole object.
+    /// The whole object. What is stored is JSON that this process encoded; if it were not, the bytes themselves would
+    /// tell more than anything made up.
     pub fn object(&self, value: &Bytes) -> Bytes {
-        value.clone()
+        match self.transform {
+            Transform::None if !self.resource.converts() => value.clone(),
+            Transform::None => self.converted(value),
+            Transform::PartialMetadata(version) => Bytes::from(partial_metadata(value, version)),
+            Transform::Table(version) => self
+                .table(version, ListMetadata::default(), [&value[..]])
+                .unwrap_or_else(|| value.clone()),
+        }
     }
 
-    /// The object of an event, transformed once for all watchers who want the same form.
+    /// One Table of many objects; None if one of them is not JSON.
+    pub fn table<'a>(
+        &self,
+        version: &str,
+        metadata: ListMetadata,
+        values: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<Bytes> {
+        let request = TableRequest {
+            group: &self.resource.group,
+            version: &self.resource.version,
+            resource: &self.resource.plural,
+            table_version: version,
+            include_object: self.include_object,
+            now_seconds: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0.0, |now| now.as_secs_f64()),
+            column_definitions: true,
+            metadata,
+        };
+        table(&request, values).ok().map(Bytes::from)
+    }
+
+    fn converted(&self, value: &Bytes) -> Bytes {
+        match convert(value, &self.resource.group, &self.resource.version) {
+            Ok(Cow::Owned(converted)) => Bytes::from(converted),
+            Ok(Cow::Borrowed(_)) | Err(_) => value.clone(),
+        }
+    }
+
+    /// The object of an event, made once for all watchers who want the same form.
     pub fn shared_object(&self, event: &Event) -> Bytes {
-        self.object(&event.entry.value)
+        if self.is_identity() {
+            return event.entry.value.clone();
+        }
+        let Some(forms) = event.attachment.get_or_init(Forms::default) else {
+            return self.object(&event.entry.value);
+        };
+        let form = (self.transform, self.include_object, self.resource.clone());
+        let mut made = forms.0.lock();
+        if let Some((_, object)) = made.iter().find(|(known, _)| *known == form) {
+            return object.clone();
+        }
+        let object = self.object(&event.entry.value);
+        if made.len() < FORMS_PER_EVENT_MAX {
+            made.push((form, object.clone()));
+        }
+        object
     }
 
     /// The object as an item of its list: without kind and apiVersion, as upstream's typed lists.
@@ -99,3 +156,12 @@ impl Encoder {
         ))
     }
 }
+
+type Form = (Transform, IncludeObject, Arc<Resource>);
+
+/// What an event looks like in the forms that somebody wanted, kept with the event.
+#[derive(Default)]
+struct Forms(Mutex<Vec<(Form, Bytes)>>);
+
+/// More forms of one event are made anew for each watcher.
+const FORMS_PER_EVENT_MAX: usize = 8;

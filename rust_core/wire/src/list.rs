@@ -5,11 +5,13 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kubecore_object::table::ListMetadata;
 use kubecore_store::{Entry, Head, Revision, Store, StoreError, View};
 
 use crate::continue_token::ContinueToken;
 use crate::encoder::Encoder;
 use crate::options::{Match, Options};
+use crate::reply::Reply;
 use crate::selection::Selection;
 use crate::status::Status;
 
@@ -120,10 +122,6 @@ impl List {
         metadata
     }
 
-    pub fn continuation(&self) -> (&str, Option<usize>) {
-        (&self.continue_token, self.remaining)
-    }
-
     /// The next piece of the body; None at its end.
     pub fn segment(&mut self) -> Option<Bytes> {
         if self.state == State::Done {
@@ -152,10 +150,18 @@ impl List {
         Some(out.freeze())
     }
 
-    /// Every match that is left: what a Table is made of.
-    pub fn rest(&mut self) -> Vec<Arc<Entry>> {
-        self.state = State::Done;
-        self.entries(usize::MAX)
+    /// All of it as one Table, which is small beside its objects: cells and metadata.
+    pub fn into_table(mut self, version: &str) -> Result<Reply, Status> {
+        let entries = self.entries(usize::MAX);
+        let metadata = ListMetadata {
+            resource_version: self.revision.to_string(),
+            continue_token: std::mem::take(&mut self.continue_token),
+            remaining: self.remaining.map(|remaining| remaining as u64),
+        };
+        let values = entries.iter().map(|entry| &entry.value[..]);
+        let body = self.encoder.table(version, metadata, values);
+        body.map(|body| Reply::json(200, body))
+            .ok_or_else(|| Status::internal("a stored object is not JSON"))
     }
 
     /// Matches of about `size_bytes` together, at least one if there is one.

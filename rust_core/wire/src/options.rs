@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use kubecore_object::table::IncludeObject;
+
 use crate::continue_token::ContinueToken;
 use crate::request::Query;
 use crate::status::Status;
@@ -29,14 +31,6 @@ pub struct Options {
     pub send_initial_events: Option<bool>,
     pub timeout: Option<Duration>,
     pub include_object: IncludeObject,
-}
-
-/// What a Table's rows carry beside their cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum IncludeObject {
-    None,
-    Metadata,
-    Object,
 }
 
 type Cause = (&'static str, &'static str, String);

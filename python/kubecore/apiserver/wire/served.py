@@ -93,8 +93,9 @@ class ServedResources:
         return sorted((r for r in self.all if (r.group, r.version) == (group, version)), key=lambda r: r.plural)
 
     def to_json(self) -> bytes:
-        """For `Door.serve_resources`: what the wire reads by itself."""
-        return encode_json([dataclasses.asdict(r) for r in self.all])
+        """For `Door.serve_resources`: what the wire reads by itself. What nobody can create is not stored either, such as
+        component statuses: Python makes those up."""
+        return encode_json([dataclasses.asdict(r) for r in self.all if "create" in r.verbs])
 
 
 def _is_served(resource: Resource, config: Mapping[str, bool]) -> bool:
