@@ -24,8 +24,8 @@ class Check:
 
 
 class Health:
-    def __init__(self, checks: Sequence[Check]) -> None:
-        self._checks = tuple(checks)
+    def __init__(self, checks: Callable[[], Sequence[Check]]) -> None:
+        self._checks = checks
 
     def paths(self) -> list[str]:
         single = [f"/{endpoint}/{check.name}" for endpoint in ENDPOINTS for check in self._checks_of(endpoint)]
@@ -43,7 +43,7 @@ class Health:
         return None if check is None else _one(check)
 
     def _checks_of(self, endpoint: str) -> list[Check]:
-        return [check for check in self._checks if endpoint in check.endpoints]
+        return [check for check in self._checks() if endpoint in check.endpoints]
 
 
 def _one(check: Check) -> Response:

@@ -16,6 +16,7 @@ TEXT = "text/plain; charset=utf-8"
 NO_SNIFFING = ("x-content-type-options", "nosniff")
 
 encode_json = msgspec.json.Encoder().encode
+decode_json = msgspec.json.Decoder().decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.wire.app import App, Gate, Resources
+from kubecore.apiserver.wire.bootstrap import IDENTITY
 from kubecore.apiserver.wire.discovery import Discovery
-from kubecore.apiserver.wire.door import Door
+from kubecore.apiserver.wire.door import Call, Door, LocalWatch, Notifier, Reply
 from kubecore.apiserver.wire.health import Check, Health
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.metrics import Metrics
@@ -57,20 +59,23 @@ class APIServer:
         gate: Gate,
         registry: Resources,
         served: ServedResources,
+        certificates: Certificates | None = None,
         post_start: Sequence[PostStartHook] = (),
         extra_routes: dict[str, Handler] | None = None,
     ) -> None:
         """extra_routes: exact paths beside the built-in ones, and who answers them."""
+        self.certificates = certificates or Certificates()
         self.storage = storage
         self.served = served
         self.door = Door(storage.store)
         self.door.serve_resources(served.to_json())
+        self._own_notifier = Notifier(storage.store)
         self._stopping = False
-        self._post_start = tuple(post_start)
+        self._hooks = list(post_start)
         self._done_hooks: set[str] = set()
         routes = Routes(
             discovery=Discovery(served),
-            health=Health(self._checks()),
+            health=Health(self._checks),
             openapi=OpenApi(),
             metrics=Metrics(self.door.metrics, storage.store.stats, self._object_counts).answer,
             extra=extra_routes,
@@ -79,14 +84,30 @@ class APIServer:
         self._thread: threading.Thread | None = None
         self._wakeups: dict[asyncio.AbstractEventLoop, Wakeups] = {}
 
+    def add_hooks(self, hooks: Iterable[PostStartHook]) -> None:
+        """Before `start`."""
+        self._hooks.extend(hooks)
+
     def start(self) -> None:
         """Runs what must have happened before the server is ready. Raises what a hook raises."""
-        for hook in self._post_start:
+        for hook in self._hooks:
             hook.run()
             self._done_hooks.add(hook.name)
 
+    def ask(self, method: str, path: str, body: bytes = b"", *, identity: str = IDENTITY) -> Reply:
+        """One request of the server's own upkeep, answered on the caller's thread."""
+        headers = [("content-type", "application/json")] if body else []
+        outcome = self.door.local(identity, method, path, headers, body, self._own_notifier)
+        while isinstance(outcome, Call):
+            outcome = self.door.settle(self.app.decide(outcome))
+        if isinstance(outcome, LocalWatch):
+            outcome.close()
+            raise ValueError("a watch cannot be asked for here")
+        return outcome
+
     def listen(self, address: str, port: int, *, serving: ServingKeys, client_ca_pem: bytes, threads: int = 1) -> int:
-        """Serves HTTPS; gives the port. Raises OSError if it is taken, ValueError on bad certificates."""
+        """Serves HTTPS; gives the port, a free one for 0. Raises OSError if it is taken, ValueError on bad
+        certificates."""
         bound = self.door.listen(
             address,
             port,
@@ -141,7 +162,7 @@ class APIServer:
     def _checks(self) -> list[Check]:
         hooks = [
             Check(f"poststarthook/{hook.name}", lambda name=hook.name: self._unfinished(name))  # type: ignore[misc]
-            for hook in self._post_start
+            for hook in self._hooks
         ]
         return [
             Check("ping", lambda: None),

@@ -274,8 +274,8 @@ def test_a_chunked_list_is_one_snapshot_until_that_is_forgotten() -> None:
         server.storage.compact(server.storage.revision())
         gone = await chunk(second["metadata"]["continue"])
         onward = await chunk(gone["metadata"]["continue"])
-        names = [[item["metadata"]["name"] for item in page["items"]] for page in (first, second)]
-        return sum(names, []), [item["metadata"]["name"] for item in onward["items"]], gone
+        consistent = [item["metadata"]["name"] for page in (first, second) for item in page["items"]]
+        return consistent, [item["metadata"]["name"] for item in onward["items"]], gone
 
     consistent, onward, gone = run(scenario())
     assert consistent == ["a", "b"]
