@@ -91,6 +91,11 @@ wire: build ## stock kubectl and other clients against a real server
 e2e: build ## the main job, parts as tasks and as processes, crashes
 	@$(BIN)/pytest -q tests/e2e
 
+.PHONY: nightly
+nightly: $(VENV)/.ready ## the fact table made again from upstream's modules (Go, network) and compared
+	@scripts/need go
+	@$(BIN)/python tools/facts/generate.py --check
+
 .PHONY: bench
 bench: ## quick benchmarks, release build
 	@$(MAKE) --no-print-directory build PROFILE=release
