@@ -3,7 +3,8 @@
 //! ```text
 //! revision  the counters          entry    what is stored, and events        txn      what a writer asks for
 //! view      the store at a point  history  the recent past, checkpoints      expiry   keys that delete themselves
-//! policy    the policy epoch      store    the two heads, apply, the driver's calls
+//! policy    the policy epoch      store    the two heads, apply              front    what writers share
+//! commit    the driver's calls
 //!
 //! record    bytes on disk         log      segments, group commit            snapshot  all of it in one file
 //! recover   disk → store          disk     what is asked of a disk           crashable a disk that can crash
@@ -12,11 +13,13 @@
 //! It is Sans-IO: it owns no thread, no timer, no socket and no clock. A driver calls `write_pending` and `tick`.
 //! The promises are in docs/design/store.md.
 
+mod commit;
 mod crashable;
 mod disk;
 mod entry;
 mod error;
 mod expiry;
+mod front;
 mod history;
 mod housekeeping;
 mod log;
@@ -29,6 +32,7 @@ mod store;
 mod txn;
 mod view;
 
+pub use commit::Released;
 pub use crashable::{CrashableDisk, SECTOR_BYTES};
 pub use disk::{Disk, DiskFile, RealDisk};
 pub use entry::{Attachment, Change, Entry, Event};
@@ -37,6 +41,6 @@ pub use history::HistoryBounds;
 pub use log::LogOptions;
 pub use recover::{Verified, verify};
 pub use revision::{Revision, Timestamp};
-pub use store::{Applied, Head, Options, Released, Stats, Store};
+pub use store::{Applied, Head, Options, Stats, Store};
 pub use txn::{Compare, Expected, Limits, Op, Txn, Value};
 pub use view::View;
