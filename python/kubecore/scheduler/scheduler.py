@@ -81,6 +81,10 @@ class Scheduler:
         """Nodes and pods have been listed once."""
         return self._nodes.has_synced and self._pods.has_synced
 
+    async def wait_synced(self) -> None:
+        await self._nodes.wait_synced()
+        await self._pods.wait_synced()
+
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._nodes.run())
@@ -88,8 +92,7 @@ class Scheduler:
             tasks.create_task(self.events.run())
             tasks.create_task(self._write_conditions())
             # Nodes first: a pod decided before they are known would be told that there are none.
-            await self._nodes.wait_synced()
-            await self._pods.wait_synced()
+            await self.wait_synced()
             await self._decide(tasks)
 
     # ── what happens ──
