@@ -149,6 +149,8 @@ fn paths_of(group: &str, version: &str) -> Vec<PathItem> {
 fn schemas(items: &[PathItem], dialect: Dialect) -> Value {
     let mut wanted: BTreeSet<DefinitionId> = BTreeSet::new();
     let mut pending: Vec<DefinitionId> = items.iter().flat_map(PathItem::definitions).collect();
+    // What a watch answers with, which no operation names.
+    pending.extend(facts().by_name("io.k8s.apimachinery.pkg.apis.meta.v1.WatchEvent"));
     while let Some(id) = pending.pop() {
         if wanted.insert(id) {
             pending.extend(schema::references(facts().definition(id)));

@@ -94,6 +94,8 @@ def apply_patch(
         decoded = codec.patch(*kind, current, body, patch_type=form)
     except codec.PatchConflict as error:
         raise errors.Invalid(str(error)) from error
+    except codec.PatchTooLarge as error:
+        raise errors.RequestEntityTooLarge(str(error)) from error
     except codec.DecodeError as error:
         raise errors.BadRequest(str(error)) from error
     if decoded.strict_errors:

@@ -150,6 +150,26 @@ fn capitalized(word: &str) -> String {
         .collect()
 }
 
+/// Resources whose deletion answers with the deleted object instead of a Status. An empty plural stands for all of a group.
+const ANSWERED_WITH_OBJECT: [(&str, &str); 9] = [
+    ("", "persistentvolumeclaims"),
+    ("", "persistentvolumes"),
+    ("", "pods"),
+    ("", "podtemplates"),
+    ("", "resourcequotas"),
+    ("", "serviceaccounts"),
+    ("", "services"),
+    ("resource.k8s.io", ""),
+    ("storage.k8s.io", ""),
+];
+
+fn answers_with_object(resource: &Resource) -> bool {
+    let listed = |(group, plural): &(&str, &str)| {
+        *group == resource.group && (plural.is_empty() || *plural == resource.plural)
+    };
+    ANSWERED_WITH_OBJECT.iter().any(listed) && resource.plural != "csistoragecapacities"
+}
+
 struct Builder {
     resource: &'static Resource,
     base: String,
@@ -227,6 +247,7 @@ impl Builder {
             Action::List => (None, self.list),
             Action::Get => (None, body),
             Action::Patch => (meta("Patch"), body),
+            Action::Delete if answers_with_object(self.resource) => (meta("DeleteOptions"), body),
             Action::Delete | Action::DeleteCollection => (meta("DeleteOptions"), meta("Status")),
             _ => (body, body),
         };
