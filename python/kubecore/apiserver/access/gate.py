@@ -19,9 +19,10 @@ from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.access.escalate import EscalationCheck
 from kubecore.apiserver.access.impersonate import impersonate, wants_impersonation
 from kubecore.apiserver.access.reviews import review_table
-from kubecore.apiserver.access.stored import StoredObjects, StoredPolicy
+from kubecore.apiserver.access.stored import StoredPolicy
 from kubecore.apiserver.access.tokens import DEFAULT_ISSUER, ServiceAccountTokens
 from kubecore.apiserver.registry.admission import AdmissionChain, User
+from kubecore.apiserver.registry.environment import Reader
 from kubecore.apiserver.registry.hooks import VirtualHandler
 from kubecore.apiserver.storage.protocol import Storage
 
@@ -69,7 +70,7 @@ def build_gate(
 ) -> Gate:
     """Writes the default roles and bindings that are missing, then builds the parts. Raises ValueError on a bad option."""
     bootstrap.ensure(storage, now=now(), randomness=randomness)
-    reader, rbac = StoredObjects(storage), RbacAuthorizer(StoredPolicy(storage))
+    reader, rbac = Reader(storage), RbacAuthorizer(StoredPolicy(storage))
     tokens = ServiceAccountTokens(
         lambda: certificates.service_account_key_pem,
         reader,

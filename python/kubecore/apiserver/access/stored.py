@@ -1,4 +1,4 @@
-"""How access reads the store: objects by resource, and RBAC's policy with an epoch of its own.
+"""RBAC's policy as the storage has it, with an epoch of its own.
 
 Reads are at the applied head, decoded once per key and revision by the storage. What comes out is shared: never change
 it.
@@ -13,20 +13,6 @@ from kubecore.apiserver.storage.protocol import Storage
 
 RBAC_GROUP, RBAC_VERSION = "rbac.authorization.k8s.io", "v1"
 RBAC_PLURALS = ("roles", "rolebindings", "clusterroles", "clusterrolebindings")
-
-
-class StoredObjects:
-    """The registry's `StorageReader` over a storage."""
-
-    def __init__(self, storage: Storage) -> None:
-        self._storage = storage
-
-    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
-        stored = self._storage.get(resource.key(namespace, name))
-        return stored.object if stored is not None else None
-
-    def list(self, resource: Resource, namespace: str = "") -> list[Object]:
-        return [stored.object for stored in self._storage.list(resource.key_prefix(namespace)).items]
 
 
 class StoredPolicy:

@@ -8,6 +8,8 @@ from kubecore.apiserver.access.admission.refusal import refusal
 from kubecore.apiserver.registry.admission import AdmissionRequest, BasePlugin
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
+_REVIEW = "localsubjectaccessreviews"
+"""One may ask about namespaces that are not there."""
 
 
 class NamespaceLifecycle(BasePlugin):
@@ -20,7 +22,7 @@ class NamespaceLifecycle(BasePlugin):
             if request.operation == "DELETE" and request.name in IMMORTAL and not request.subresource:
                 raise forbidden("namespaces", "", request.name, "this namespace may not be deleted")
             return
-        if not namespace or request.operation == "DELETE" or resource.plural == "localsubjectaccessreviews":
+        if not namespace or request.operation not in ("CREATE", "UPDATE") or resource.plural == _REVIEW:
             return
         found = request.storage.get(core("namespaces"), "", namespace)
         if found is None:
