@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry import kinds
 from kubecore.apiserver.registry.environment import Environment
+from kubecore.apiserver.registry.strategies import config, coordination, endpoints, quotas, rbac, workloads
 from kubecore.apiserver.registry.strategies.namespaces import NamespaceStrategy
 from kubecore.apiserver.registry.strategies.nodes import NodeStrategy
 from kubecore.apiserver.registry.strategies.pods import PodStrategy
 from kubecore.apiserver.registry.strategies.services import ServiceStrategy
 from kubecore.apiserver.registry.strategy import Strategy
 
-STRATEGIES: dict[tuple[str, str], type[Strategy]] = {
+STRATEGIES: dict[tuple[str, str], Callable[[Resource, Environment], Strategy]] = {
     ("", "namespaces"): NamespaceStrategy,
     ("", "nodes"): NodeStrategy,
     ("", "pods"): PodStrategy,
     ("", "services"): ServiceStrategy,
+    **config.STRATEGIES,
+    **coordination.STRATEGIES,
+    **endpoints.STRATEGIES,
+    **quotas.STRATEGIES,
+    **rbac.STRATEGIES,
+    **workloads.STRATEGIES,
 }
 
 
