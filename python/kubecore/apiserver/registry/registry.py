@@ -106,6 +106,8 @@ class Registry:
                 return subresources.CREATED_ONLY[row](request)
             if row in self._virtual:
                 return verbs.create_virtual(request)
+            if resource.verbs == ("create",):
+                raise _not_supported(call, resource, "nobody answers it")  # a review: never stored
         if row == component_status.ROW:
             return component_status.answer(request)
         verb = verbs.VERBS.get(call.verb)
