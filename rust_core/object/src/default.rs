@@ -86,10 +86,29 @@ fn apply_rule(rule: &Rule, value: &mut Struct<'_>) {
                 .filter(|node| !node.is_empty())
                 .cloned(),
             Source::TagOf(place) => Some(Node::text(pull_policy(parent.at(usize::from(*place))))),
+            Source::ListOf { place, holder } => {
+                let item = parent
+                    .at(usize::from(*place))
+                    .filter(|node| !node.is_empty())
+                    .cloned();
+                item.map(|item| Node::List(vec![held(item, *holder)]))
+            }
             Source::Nothing => None,
         };
         act(&rule.action, parent, usize::from(place), made);
     });
+}
+
+/// The value itself, or in a struct at a place.
+fn held<'a>(item: Node<'a>, holder: Option<(DefinitionId, u16)>) -> Node<'a> {
+    match holder {
+        Some((id, place)) => {
+            let mut made = Struct::zero(id);
+            made.set_at(place.into(), item);
+            Node::Struct(made)
+        }
+        None => item,
+    }
 }
 
 fn act<'a>(action: &Action, parent: &mut Struct<'a>, place: usize, made: Option<Node<'a>>) {

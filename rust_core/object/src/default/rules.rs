@@ -56,6 +56,11 @@ pub(super) enum Source {
     Sibling(u16),
     /// The pull policy that an image's tag implies.
     TagOf(u16),
+    /// A list whose only item is a field beside the target: itself, or a struct that holds it at a place.
+    ListOf {
+        place: u16,
+        holder: Option<(DefinitionId, u16)>,
+    },
 }
 
 pub(super) struct Condition {
@@ -83,6 +88,8 @@ struct RuleRow {
     from: Option<&'static str>,
     from_sibling: Option<&'static str>,
     tag_of: Option<&'static str>,
+    list_of: Option<&'static str>,
+    r#as: Option<&'static str>,
     #[serde(default)]
     when: Vec<ConditionRow>,
     #[serde(default)]
@@ -190,11 +197,19 @@ fn rule(facts: &'static Facts, id: DefinitionId, row: RuleRow) -> Rule {
         _ => panic!("a rule does one thing"),
     };
     let (target, parent, field) = target(facts, id, text);
-    let source = match (row.to, row.from, row.from_sibling, row.tag_of) {
-        (Some(value), None, None, None) => Source::Constant(constant(facts, &field.kind, &value)),
-        (None, Some(path), None, None) => Source::Path(places(facts, id, path).0),
-        (None, None, Some(name), None) => Source::Sibling(place(facts, parent, name).0),
-        (None, None, None, Some(name)) => Source::TagOf(place(facts, parent, name).0),
+    let source = match (row.to, row.from, row.from_sibling, row.tag_of, row.list_of) {
+        (Some(value), None, None, None, None) => {
+            Source::Constant(constant(facts, &field.kind, &value))
+        }
+        (None, Some(path), None, None, None) => Source::Path(places(facts, id, path).0),
+        (None, None, Some(name), None, None) => Source::Sibling(place(facts, parent, name).0),
+        (None, None, None, Some(name), None) => Source::TagOf(place(facts, parent, name).0),
+        (None, None, None, None, Some(name)) => Source::ListOf {
+            place: place(facts, parent, name).0,
+            holder: row
+                .r#as
+                .and_then(|inner| struct_of(&field.kind).map(|id| (id, place(facts, id, inner).0))),
+        },
         _ => Source::Nothing,
     };
     Rule {

@@ -129,6 +129,23 @@ fn a_namespace_is_labelled_with_its_name() {
 }
 
 #[test]
+fn one_address_is_also_a_list_of_addresses() {
+    let object = defaulted(
+        Gvk::new("", "v1", "Pod"),
+        r#"{"status":{"podIP":"10.0.0.1"}}"#,
+    );
+    assert!(
+        object.contains(r#""podIPs":[{"ip":"10.0.0.1"}]"#),
+        "{object}"
+    );
+    let object = defaulted(
+        Gvk::new("", "v1", "Node"),
+        r#"{"spec":{"podCIDR":"10.0.0.0/24"}}"#,
+    );
+    assert!(object.contains(r#""podCIDRs":["10.0.0.0/24"]"#), "{object}");
+}
+
+#[test]
 fn labels_and_selectors_come_from_the_template() {
     let body = r#"{"spec":{"template":{"metadata":{"labels":{"app":"x"}}}}}"#;
     let object = defaulted(Gvk::new("", "v1", "ReplicationController"), body);
