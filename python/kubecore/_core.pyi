@@ -75,6 +75,14 @@ class Store:
         """Writes what is pending, syncs, stops the thread."""
     def stats(self) -> dict[str, int]: ...
 
+def verify_store(directory: str) -> dict[str, int]:
+    """Reads and checks a data directory that nobody has open; changes nothing. Gives revision, snapshot_revision, entries, log_bytes,
+    torn_bytes (of a commit that never finished). Raises Corrupt with file and offset, StoreError."""
+
+def dump_store(directory: str) -> tuple[list[Versioned], int]:
+    """Everything in a data directory that nobody has open, as a start would find it, and its revision. Changes nothing. Raises as
+    verify_store."""
+
 # ─────────────────────────────── objects ───────────────────────────────
 
 def resources() -> bytes:

@@ -3,7 +3,7 @@
 //!
 //! No call here holds the interpreter while it waits for the disk or for another thread.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kubecore_store::{
@@ -41,6 +41,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("Closed", py.get_type::<Closed>())?;
     module.add_class::<Store>()?;
     module.add_class::<Versioned>()?;
+    module.add_function(wrap_pyfunction!(verify_store, module)?)?;
+    module.add_function(wrap_pyfunction!(dump_store, module)?)?;
     module.add_class::<Notifier>()
 }
 
@@ -70,6 +72,43 @@ pub(crate) fn to_python(py: Python<'_>, error: Error) -> PyErr {
             StoreError::new_err(message)
         }
     }
+}
+
+/// A data directory that nobody has open. Unlike a start, looking makes none.
+fn existing_disk(directory: &Path) -> Result<RealDisk, Error> {
+    let found = std::fs::metadata(directory).map(drop);
+    found.map_err(|source| {
+        let what = format!("the data directory {}", directory.display());
+        Error::Io {
+            what,
+            source: Arc::new(source),
+        }
+    })?;
+    RealDisk::open(directory)
+}
+
+#[pyfunction]
+fn verify_store<'py>(py: Python<'py>, directory: PathBuf) -> PyResult<Bound<'py, PyDict>> {
+    let verified = py.detach(|| kubecore_store::verify(&existing_disk(&directory)?));
+    let verified = verified.map_err(|error| to_python(py, error))?;
+    let figures = PyDict::new(py);
+    figures.set_item("revision", verified.revision.0)?;
+    figures.set_item(
+        "snapshot_revision",
+        verified.snapshot_revision.map_or(0, |revision| revision.0),
+    )?;
+    figures.set_item("entries", verified.entries)?;
+    figures.set_item("log_bytes", verified.log_bytes)?;
+    figures.set_item("torn_bytes", verified.torn_bytes)?;
+    Ok(figures)
+}
+
+#[pyfunction]
+fn dump_store(py: Python<'_>, directory: PathBuf) -> PyResult<(Vec<Versioned>, u64)> {
+    let view = py.detach(|| kubecore_store::read(&existing_disk(&directory)?));
+    let view = view.map_err(|error| to_python(py, error))?;
+    let entries = view.range("", "").cloned().map(Versioned::new).collect();
+    Ok((entries, view.revision.0))
 }
 
 /// One key at one revision.

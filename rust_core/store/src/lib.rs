@@ -39,7 +39,7 @@ pub use entry::{Attachment, Change, Entry, Event};
 pub use error::StoreError;
 pub use history::HistoryBounds;
 pub use log::LogOptions;
-pub use recover::{Verified, verify};
+pub use recover::{Verified, read, verify};
 pub use revision::{Revision, Timestamp};
 pub use store::{Applied, Head, Options, Stats, Store};
 pub use txn::{Compare, Expected, Limits, Op, Txn, Value};

@@ -49,6 +49,11 @@ pub fn verify(disk: &dyn Disk) -> Result<Verified, StoreError> {
     })
 }
 
+/// The store as a start would find it; changes nothing.
+pub fn read(disk: &dyn Disk) -> Result<View, StoreError> {
+    Ok(read_all(disk)?.recovered.head)
+}
+
 /// Reads everything and cuts the end of the log, so that a new segment can follow.
 pub(crate) fn recover(disk: &dyn Disk) -> Result<Recovered, StoreError> {
     let found = read_all(disk)?;
