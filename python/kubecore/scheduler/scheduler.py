@@ -100,15 +100,23 @@ class Scheduler:
     def _on_nodes(self, events: list[WatchEvent]) -> None:
         happenings: set[Happening] = set()
         for event_type, body in events:
-            for word in self.kernel.node_event(event_type, body):
-                if word in NODE_HAPPENINGS:
-                    happenings.add(NODE_HAPPENINGS[word])
+            try:
+                words = self.kernel.node_event(event_type, body)
+            except ValueError as unreadable:
+                log.error("a node is left as it was known: %s", unreadable)
+                continue
+            happenings.update(NODE_HAPPENINGS[word] for word in words if word in NODE_HAPPENINGS)
         self._wake(happenings)
 
     def _on_pods(self, events: list[WatchEvent]) -> None:
         happenings: set[Happening] = set()
         for event_type, body in events:
-            change = self.kernel.pod_event(event_type, body)
+            try:
+                change = self.kernel.pod_event(event_type, body)
+            except ValueError as unreadable:
+                # One object that no server should have stored must not keep all others from their nodes.
+                log.error("a pod is left alone: %s", unreadable)
+                continue
             if change.frees:
                 happenings.add("pod left")
             key = change.key

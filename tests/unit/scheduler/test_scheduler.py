@@ -217,6 +217,18 @@ def test_a_gated_pod_waits_for_its_gates() -> None:
     virtual_loop.run(scenario())
 
 
+def test_a_pod_that_cannot_be_read_does_not_keep_the_others_waiting() -> None:
+    async def scenario() -> None:
+        server = FakeServer()
+        server.seed("nodes", node("node-1"))
+        server.seed("pods", pod("broken", tolerations="all"))
+        server.seed("pods", pod("web"))
+        async with scheduling(server):
+            assert placements(server) == {"broken": "", "web": "node-1"}
+
+    virtual_loop.run(scenario())
+
+
 def test_a_refused_binding_frees_the_node_and_is_tried_again() -> None:
     async def scenario() -> None:
         server = FakeServer()
