@@ -98,21 +98,19 @@ fn container<'a>(document: &'a mut Value, path: &str) -> Option<(&'a mut Value, 
 /// The place in an array of `length` places, or upstream's words for why it is none.
 fn index(step: &str, length: usize) -> Result<usize, String> {
     let Ok(number) = step.parse::<i64>() else {
-        return Err(format!(
-            "value was not a proper array index: '{step}': strconv.Atoi: parsing {step:?}: invalid syntax"
-        ));
+        return Err(format!("strconv.Atoi: parsing {step:?}: invalid syntax"));
     };
     let counted = if number < 0 {
         number + length as i64
     } else {
         number
     };
-    usize::try_from(counted)
+    let place = usize::try_from(counted)
         .ok()
-        .filter(|index| *index < length)
-        .ok_or_else(|| {
-            format!("Unable to access invalid index: {number}: invalid index referenced")
-        })
+        .filter(|index| *index < length);
+    place.ok_or_else(|| {
+        format!("Unable to access invalid index: {number}: invalid index referenced")
+    })
 }
 
 fn insert(container: &mut Value, step: &str, value: Value) -> Result<(), String> {
@@ -121,7 +119,15 @@ fn insert(container: &mut Value, step: &str, value: Value) -> Result<(), String>
             members.insert(step.to_owned(), value);
         }
         Value::Array(items) if step == "-" => items.push(value),
-        Value::Array(items) => items.insert(index(step, items.len() + 1)?, value),
+        Value::Array(items) => {
+            if step.parse::<i64>().is_err() {
+                let error = index(step, 0).err().unwrap_or_default();
+                return Err(format!(
+                    "value was not a proper array index: '{step}': {error}"
+                ));
+            }
+            items.insert(index(step, items.len() + 1)?, value);
+        }
         _ => {}
     }
     Ok(())

@@ -14,8 +14,9 @@ pub fn apply(current: Value, body: &[u8]) -> Result<Value, PatchError> {
 }
 
 fn merge(target: Value, patch: Value) -> Value {
-    let Value::Object(patch) = patch else {
-        return patch;
+    let patch = match patch {
+        Value::Object(members) => members,
+        other => return without_nulls(other),
     };
     let mut merged = match target {
         Value::Object(members) => members,
@@ -31,6 +32,15 @@ fn merge(target: Value, patch: Value) -> Value {
         merged.insert(key, merge(before, change));
     }
     Value::Object(merged)
+}
+
+/// An array without null members of the objects in it. The RFC would keep them; upstream does not.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(without_nulls).collect(),
+        Value::Object(_) => merge(Value::Null, value),
+        other => other,
+    }
 }
 
 #[cfg(test)]
