@@ -249,9 +249,7 @@ class FakeTransport:
         await asyncio.sleep(0)
         return [self._server.handle(request) for request in requests]
 
-    async def stream(
-        self, path: str, query: Pairs = (), headers: Pairs = ()
-    ) -> AsyncGenerator[list[WatchEvent], None]:
+    async def stream(self, path: str, query: Pairs = (), headers: Pairs = ()) -> AsyncGenerator[list[WatchEvent], None]:
         server = self._server
         api_version, plural, namespace, _, _ = split(path)
         options = dict(query)
