@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.support.kubectl import VERSIONS, Kubectl
 from tests.support.processes import Up, kubecore, up
 

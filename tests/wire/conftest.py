@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from tests.support.kubectl import VERSIONS, Kubectl
 from tests.support.processes import Up, up
 

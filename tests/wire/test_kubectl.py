@@ -7,7 +7,6 @@ import stat
 from pathlib import Path
 
 import pytest
-
 from tests.support.kubectl import Kubectl
 
 pytestmark = pytest.mark.timeout(180)

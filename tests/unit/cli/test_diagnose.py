@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from kubecore_cli.diagnose import Mistake, diagnose
 from kubecore_cli.manifests import Source
 
