@@ -24,7 +24,7 @@ from kubecore_cli.up import default_data_dir
     help="How long it may take.",
 )
 def down(data_dir: Path | None, delete_data: bool, timeout_seconds: float) -> int:
-    from kubecore.runfile import RunFile, StillRunning
+    from kubecore.cluster.runfile import RunFile, StillRunning
 
     directory = data_dir or default_data_dir()
     running = RunFile.read(directory)

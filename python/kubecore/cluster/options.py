@@ -1,0 +1,49 @@
+"""What a cluster can be told at its start: the flags of `kubecore up`, and the keyword arguments of `kubecore.Cluster`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+SERVICE_CIDR = "10.96.0.0/12"
+
+KubeconfigUse = Literal["own", "merge", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterOptions:
+    """All have defaults that make a cluster of one simulated node, kept nowhere.
+
+    data_dir: where state and certificates live; None: only in memory (or, with `parts="processes"`, in a temporary directory).
+    storage: `embedded` needs a data_dir; `memory` keeps no objects over a restart.
+    port: 0 takes a free one; None opens no socket at all (in-process clients only).
+    kubeconfig: a file to write; None: none, unless `merge_kubeconfig`.
+    parts: `tasks` in this process, or a process for each.
+    """
+
+    nodes: int = 1
+    data_dir: Path | None = None
+    storage: Literal["embedded", "memory"] = "memory"
+    bind_address: str = "127.0.0.1"
+    port: int | None = 0
+    kubeconfig: Path | None = None
+    merge_kubeconfig: bool = False
+    service_cidr: str = SERVICE_CIDR
+    service_node_port_range: range = range(30000, 32768)
+    parts: Literal["tasks", "processes"] = "tasks"
+    controllers: str = "*"
+    scheduler: bool = True
+    authorization_mode: str = "RBAC"
+    anonymous_auth: bool = True
+    enable_admission_plugins: str = ""
+    disable_admission_plugins: str = ""
+    token_auth_file: Path | None = None
+    runtime_config: str = ""
+    node_monitor_grace_seconds: float = 50.0
+    node_monitor_period_seconds: float = 5.0
+    default_not_ready_toleration_seconds: int = 300
+    default_unreachable_toleration_seconds: int = 300
+    node_lease_renew_seconds: float = 10.0
+    seed: int | None = None
+    """Of all randomness; None: the system's."""
