@@ -1,0 +1,123 @@
+"""Clients for each identity that the parts act as, in process or over HTTPS.
+
+In process a part simply says who it is: only this process can. Over HTTPS the controllers' process holds the certificate of
+`system:kube-controller-manager` and asks the API server for a token of each controller's own service account (TokenRequest), as upstream does
+with `--use-service-account-credentials`: least role in both shapes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
+
+from kubecore.api import errors, scheme
+from kubecore.api.meta import parse_timestamp
+from kubecore.client.client import Client
+from kubecore.client.http import HttpTransport
+from kubecore.client.kubeconfig import ClientConfig
+from kubecore.client.transport import Pairs, Request, Response, Transport, WatchEvent
+
+ClientFor = Callable[[str], Client]
+"""Identity (a user name such as `system:kube-scheduler`) → its client."""
+
+SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
+TOKEN_SECONDS = 3600
+RENEW_AT = 0.8
+"""A token is renewed when this share of its life is over."""
+
+
+class ServiceAccountTransport:
+    """Implements `Transport` with a token of a service account, asked for by somebody who may create it."""
+
+    def __init__(self, config: ClientConfig, issuer: Client, *, namespace: str, name: str) -> None:
+        self._config = config
+        self._issuer = issuer
+        self._namespace = namespace
+        self._name = name
+        self._lock = asyncio.Lock()
+        self._inner: HttpTransport | None = None
+        self._retired: list[HttpTransport] = []
+        self._renew_at_seconds = 0.0
+
+    async def request(
+        self, method: str, path: str, query: Pairs = (), headers: Pairs = (), body: bytes = b""
+    ) -> Response:
+        return await (await self._transport()).request(method, path, query, headers, body)
+
+    async def batch(self, requests: Sequence[Request]) -> list[Response]:
+        return await (await self._transport()).batch(requests)
+
+    async def stream(self, path: str, query: Pairs = (), headers: Pairs = ()) -> AsyncGenerator[list[WatchEvent], None]:
+        batches = (await self._transport()).stream(path, query, headers)
+        try:
+            async for batch in batches:
+                yield batch
+        finally:
+            await batches.aclose()
+
+    async def close(self) -> None:
+        for transport in (*self._retired, *((self._inner,) if self._inner else ())):
+            await transport.close()
+
+    async def _transport(self) -> HttpTransport:
+        async with self._lock:
+            if self._inner is None or time.time() >= self._renew_at_seconds:
+                token = await self._token()
+                if self._inner is not None:
+                    # Its watches go on with the token that they began with.
+                    self._retired.append(self._inner)
+                config = replace(self._config, token=token, client_certificate_pem=b"", client_key_pem=b"")
+                self._inner = HttpTransport(config, user_agent=f"kubecore/{self._name}")
+            return self._inner
+
+    async def _token(self) -> str:
+        accounts = scheme.core("serviceaccounts")
+        wanted = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": self._name}}
+        try:
+            await self._issuer.get(accounts, self._namespace, self._name)
+        except errors.NotFound:
+            try:
+                await self._issuer.create(accounts, wanted, namespace=self._namespace)
+            except errors.AlreadyExists:
+                pass
+        answer = await self._issuer.create(
+            accounts,
+            {
+                "apiVersion": "authentication.k8s.io/v1",
+                "kind": "TokenRequest",
+                "metadata": {},
+                "spec": {"expirationSeconds": TOKEN_SECONDS},
+            },
+            namespace=self._namespace,
+            name=self._name,
+            subresource="token",
+        )
+        now = time.time()
+        life_seconds = parse_timestamp(answer["status"]["expirationTimestamp"]) - now
+        self._renew_at_seconds = now + life_seconds * RENEW_AT
+        return str(answer["status"]["token"])
+
+
+class RemoteIdentities:
+    """Clients over HTTPS: the kubeconfig's own identity, and service accounts in whose name it may ask for tokens."""
+
+    def __init__(self, config: ClientConfig, *, user_agent: str) -> None:
+        self._config = config
+        own = HttpTransport(config, user_agent=user_agent)
+        self._transports: list[Transport] = [own]
+        self.own = Client(own)
+
+    def client(self, identity: str) -> Client:
+        """Anything but a service account is served by the kubeconfig's own credential."""
+        if not identity.startswith(SERVICE_ACCOUNT_PREFIX):
+            return self.own
+        namespace, _, name = identity.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
+        transport = ServiceAccountTransport(self._config, self.own, namespace=namespace, name=name)
+        self._transports.append(transport)
+        return Client(transport)
+
+    async def close(self) -> None:
+        for transport in self._transports:
+            await transport.close()
