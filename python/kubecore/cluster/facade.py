@@ -1,0 +1,152 @@
+"""`kubecore.Cluster`: a whole cluster inside a Python program, with `with` or `async with`.
+
+The control plane runs on an event loop of its own in a thread of its own, so it goes on while the program computes. Nothing is global:
+any number of clusters live in one process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kubecore.client.client import Client
+from kubecore.cluster.controlplane import ADMIN, ControlPlane
+from kubecore.cluster.options import ClusterOptions
+from kubecore.cluster.sync import SyncClient
+
+Result = TypeVar("Result")
+
+STOP_SECONDS = 30.0
+
+
+class _Background:
+    """A control plane on its own thread and loop."""
+
+    def __init__(self, options: ClusterOptions) -> None:
+        self._options = options
+        self._loop = _new_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="kubecore", daemon=True)
+        self.plane = ControlPlane(options)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def start(self) -> None:
+        self._thread.start()
+        try:
+            self.run(self.plane.start())
+        except BaseException:
+            self._end()
+            raise
+
+    def stop(self) -> None:
+        try:
+            self.run(self.plane.stop())
+        finally:
+            self._end()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_SECONDS)
+        self._loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+class Cluster(SyncClient):
+    """A cluster with the verbs of `SyncClient`, as administrator.
+
+        with Cluster(nodes=2) as cluster:
+            cluster.apply(manifest)
+
+    Takes `ClusterOptions`, or its fields as keyword arguments.
+    """
+
+    def __init__(self, options: ClusterOptions | None = None, **fields: Any) -> None:
+        if options is not None and fields:
+            raise TypeError("give ClusterOptions or its fields, not both")
+        self.options = options or ClusterOptions(**fields)
+        self._background: _Background | None = None
+
+    def start(self) -> Self:
+        """Returns once the cluster is ready. Raises what keeps it from starting (OSError, StorageError)."""
+        if self._background is not None:
+            raise RuntimeError("the cluster is already started")
+        background = _Background(self.options)
+        background.start()
+        self._background = background
+        super().__init__(background.plane.client(ADMIN), background.loop)
+        return self
+
+    def stop(self) -> None:
+        """Ends it clean: nothing acknowledged is lost. Idempotent."""
+        background, self._background = self._background, None
+        if background is not None:
+            background.stop()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> AsyncCluster:
+        await asyncio.to_thread(self.start)
+        assert self._background is not None, "start() sets it"
+        return AsyncCluster(self, self._background.plane)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self.stop)
+
+    @property
+    def server(self) -> str:
+        """The API server's URL."""
+        return self._plane.server
+
+    @property
+    def kubeconfig(self) -> str:
+        """An administrator's kubeconfig as YAML text: write it to a file for kubectl."""
+        return self._plane.kubeconfig_text()
+
+    def write_kubeconfig(self, path: Path | str) -> Path:
+        """Writes it, readable by its owner only."""
+        return self._plane.write_kubeconfig(Path(path))
+
+    @property
+    def _plane(self) -> ControlPlane:
+        if self._background is None:
+            raise RuntimeError("the cluster is not running")
+        return self._background.plane
+
+
+class AsyncCluster:
+    """What `async with Cluster() as cluster` gives: `cluster.client` is a `kubecore.client.Client` for the caller's event loop."""
+
+    def __init__(self, cluster: Cluster, plane: ControlPlane) -> None:
+        self._cluster = cluster
+        self.client: Client = plane.client(ADMIN)
+
+    @property
+    def server(self) -> str:
+        return self._cluster.server
+
+    @property
+    def kubeconfig(self) -> str:
+        return self._cluster.kubeconfig
