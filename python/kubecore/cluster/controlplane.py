@@ -103,9 +103,7 @@ class ControlPlane:
         return path
 
     def _kubeconfig(self) -> dict[str, Any]:
-        return kubeconfig.document(
-            server=self.server, ca_pem=self.certificates.ca_pem, client=self.certificates.admin
-        )
+        return kubeconfig.document(server=self.server, ca_pem=self.certificates.ca_pem, client=self.certificates.admin)
 
     async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         """A loop that fails is logged and started again: it lists anew and carries on, as its process would."""

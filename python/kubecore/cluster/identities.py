@@ -8,6 +8,7 @@ with `--use-service-account-credentials`: least role in both shapes.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
@@ -19,8 +20,8 @@ from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import ClientConfig
 from kubecore.client.transport import Pairs, Request, Response, Transport, WatchEvent
 
-ClientFor = Callable[[str], Client]
-"""Identity (a user name such as `system:kube-scheduler`) → its client."""
+TransportFor = Callable[[str], Transport]
+"""Identity (a user name such as `system:kube-scheduler`) → a transport that acts as it."""
 
 SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 TOKEN_SECONDS = 3600
@@ -78,10 +79,8 @@ class ServiceAccountTransport:
         try:
             await self._issuer.get(accounts, self._namespace, self._name)
         except errors.NotFound:
-            try:
+            with contextlib.suppress(errors.AlreadyExists):
                 await self._issuer.create(accounts, wanted, namespace=self._namespace)
-            except errors.AlreadyExists:
-                pass
         answer = await self._issuer.create(
             accounts,
             {
@@ -101,23 +100,19 @@ class ServiceAccountTransport:
 
 
 class RemoteIdentities:
-    """Clients over HTTPS: the kubeconfig's own identity, and service accounts in whose name it may ask for tokens."""
+    """Transports over HTTPS: the kubeconfig's own identity, and service accounts in whose name it may ask for tokens."""
 
     def __init__(self, config: ClientConfig, *, user_agent: str) -> None:
         self._config = config
-        own = HttpTransport(config, user_agent=user_agent)
-        self._transports: list[Transport] = [own]
-        self.own = Client(own)
+        self._user_agent = user_agent
+        self._issuer = Client(HttpTransport(config, user_agent=user_agent))
 
-    def client(self, identity: str) -> Client:
-        """Anything but a service account is served by the kubeconfig's own credential."""
+    def transport(self, identity: str) -> Transport:
+        """Anything but a service account is served by the kubeconfig's own credential. Whoever asks closes it."""
         if not identity.startswith(SERVICE_ACCOUNT_PREFIX):
-            return self.own
+            return HttpTransport(self._config, user_agent=self._user_agent)
         namespace, _, name = identity.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
-        transport = ServiceAccountTransport(self._config, self.own, namespace=namespace, name=name)
-        self._transports.append(transport)
-        return Client(transport)
+        return ServiceAccountTransport(self._config, self._issuer, namespace=namespace, name=name)
 
     async def close(self) -> None:
-        for transport in self._transports:
-            await transport.close()
+        await self._issuer.transport.close()
