@@ -1,0 +1,76 @@
+"""The loops of a cluster as a table: how each is built from options and a way to act as somebody.
+
+A loop knows a transport and nothing of where it leads: the same rows are run as tasks by `controlplane` and as processes by `kubecore controllers`
+and its siblings.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from kubecore.api.clock import Clock
+from kubecore.client.client import Client
+from kubecore.cluster.identities import TransportFor
+from kubecore.cluster.options import ClusterOptions
+from kubecore.controllers.manager import ControllerManager
+from kubecore.scheduler.scheduler import Scheduler
+
+SCHEDULER_IDENTITY = "system:kube-scheduler"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a loop is given. `token_issuer` and `ca_pem` only where the loop lives beside the keys."""
+
+    options: ClusterOptions
+    transport_for: TransportFor
+    clock: Clock
+    randomness: random.Random
+    ca_pem: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`run` works until cancelled; `ready` returns once the loop sees the cluster."""
+
+    run: Callable[[], Awaitable[None]]
+    ready: Callable[[], Awaitable[None]]
+    part: object
+
+
+def _controllers(world: World) -> Loop | None:
+    options = world.options
+    manager = ControllerManager(
+        world.transport_for,
+        clock=world.clock,
+        randomness=world.randomness,
+        controllers=options.controllers.split(","),
+        options=controller_options(options, ca_pem=world.ca_pem),
+    )
+    return Loop(manager.run, manager.wait_synced, manager)
+
+
+def controller_options(options: ClusterOptions, *, ca_pem: bytes) -> dict[str, object]:
+    """Named as upstream's kube-controller-manager names its flags."""
+    return {
+        "node_monitor_grace_period_seconds": options.node_monitor_grace_seconds,
+        "node_monitor_period_seconds": options.node_monitor_period_seconds,
+        "root_ca_pem": ca_pem.decode(),
+    }
+
+
+def _scheduler(world: World) -> Loop | None:
+    if not world.options.scheduler:
+        return None
+    client = Client(world.transport_for(SCHEDULER_IDENTITY))
+    scheduler = Scheduler(client, clock=world.clock, randomness=world.randomness)
+    return Loop(scheduler.run, scheduler.wait_synced, scheduler)
+
+
+LOOPS: dict[str, Callable[[World], Loop | None]] = {
+    "controllers": _controllers,
+    "scheduler": _scheduler,
+}
+"""In the order in which they start."""
