@@ -79,7 +79,8 @@ def _document(group: str, version: str) -> dict[str, Any]:
 @functools.cache
 def of_kind(group: str, version: str, kind: str) -> Schema | None:
     """The schema of a built-in kind; None if the fact table has no such kind in a served version."""
-    if (group, version) not in codec.openapi_v3_paths():
+    path = f"apis/{group}/{version}" if group else f"api/{version}"
+    if path not in (served for served, _ in codec.openapi_v3_paths()):
         return None
     document = _document(group, version)
     wanted = {"group": group, "version": version, "kind": kind}
