@@ -93,9 +93,16 @@ def default_data_dir() -> Path:
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log what the parts do.")
 def up(data_dir: Path | None, parts: str, storage: str, verbose: bool, **given: object) -> int:
-    from kubecore.cluster import ClusterOptions, configure_logging, run_until_signalled
+    from kubecore.cluster.options import ClusterOptions
+    from kubecore.cluster.running import configure_logging, run_until_signalled
 
     configure_logging(verbose=verbose)
     directory = None if storage == "memory" and data_dir is None else data_dir or default_data_dir()
-    options = ClusterOptions(data_dir=directory, storage=storage, parts=parts, **given)  # type: ignore[arg-type]
+    options = ClusterOptions(
+        data_dir=directory,
+        storage=storage,  # type: ignore[arg-type]
+        parts=parts,  # type: ignore[arg-type]
+        merge_kubeconfig=given["kubeconfig"] is None,
+        **given,  # type: ignore[arg-type]
+    )
     return run_until_signalled(options, announce=click.echo, started=STARTED)

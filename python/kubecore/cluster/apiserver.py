@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
+import socket
 from pathlib import Path
 
 from kubecore.api.clock import Clock
 from kubecore.apiserver.access import token_file
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.access.gate import AccessOptions, build_gate
-from kubecore.apiserver.registry import Registry
+from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.wire import APIServer, LocalTransport, PostStartHook, ServedResources, parse_runtime_config
 from kubecore.client.client import Client
@@ -18,6 +20,7 @@ from kubecore.cluster.options import ClusterOptions
 
 STORE_DIRECTORY = "store"
 PKI_DIRECTORY = "pki"
+DEFAULT_PORT = 6443
 
 
 class ApiServerPart:
@@ -28,14 +31,13 @@ class ApiServerPart:
         self._options = options
         served = ServedResources(parse_runtime_config(options.runtime_config))
         access = _access_options(options)
-        networks = options.service_cidr
         directory = options.data_dir
         if directory is not None:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.certificates = Certificates(
             directory / PKI_DIRECTORY if directory is not None else None,
             bind_address=options.bind_address,
-            service_ip=first_service_address(networks),
+            service_ip=first_service_address(options.service_cidr),
         )
         self._storage = open_storage(options, directory)
         gate = build_gate(self._storage, self.certificates, access, now=clock.now, randomness=randomness)
@@ -44,7 +46,7 @@ class ApiServerPart:
             admission=gate.admission,
             clock=clock,
             random=randomness,
-            service_cidr=networks,
+            service_cidr=options.service_cidr,
             node_ports=options.service_node_port_range,
             token_issuer=gate.tokens,
             escalation=gate.escalation,
@@ -59,10 +61,10 @@ class ApiServerPart:
             post_start=[PostStartHook("bootstrap-objects", self._bootstrap)],
         )
         self.url = ""
+        self._port = 0
 
     async def start(self) -> None:
         """Raises OSError if the port is taken."""
-        self._port = 0
         if self._options.port is not None:
             self._port = self._server.listen(
                 self._options.bind_address,
@@ -74,7 +76,11 @@ class ApiServerPart:
         self._server.start()
 
     async def stop(self) -> None:
-        await asyncio.to_thread(self._server.stop) if self._options.port is not None else self._server.stop()
+        """Drains: see `APIServer.stop`. Without a socket there is nothing to wait for, and in virtual time no thread."""
+        if self._options.port is None:
+            self._server.stop()
+        else:
+            await asyncio.to_thread(self._server.stop)
 
     def transport(self, identity: str) -> LocalTransport:
         return self._server.transport(identity)
@@ -83,8 +89,11 @@ class ApiServerPart:
         return Client(self.transport(identity))
 
     def _bootstrap(self) -> None:
-        bootstrap.ensure(self.registry, address=_advertised(self._options.bind_address), port=self._port or 443)
-"""unfinished"""
+        """Upstream's namespaces, the `kubernetes` Service and the system priority classes."""
+        advertised = self._options.bind_address
+        if ipaddress.ip_address(advertised).is_unspecified or ipaddress.ip_address(advertised).is_loopback:
+            advertised = _own_address()
+        self.registry.bootstrap(address=advertised, port=self._port or DEFAULT_PORT)
 
 
 def open_storage(options: ClusterOptions, directory: Path | None) -> EmbeddedStorage:
@@ -93,3 +102,43 @@ def open_storage(options: ClusterOptions, directory: Path | None) -> EmbeddedSto
     if directory is None:
         raise ValueError("embedded storage needs a data directory")
     return EmbeddedStorage.open(directory / STORE_DIRECTORY)
+
+
+def first_service_address(networks: str) -> str:
+    """The address of the `kubernetes` Service: the first of the (first) service network. Raises ValueError."""
+    return str(ipaddress.ip_network(networks.split(",")[0].strip())[1])
+
+
+def _own_address() -> str:
+    """An address of this machine that is not loopback, as endpoints must have; without one, the documentation's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            # Chooses a route; nothing is sent.
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            return "192.0.2.1"
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def _host(bind_address: str) -> str:
+    """How a client on this machine reaches a bound address."""
+    address = ipaddress.ip_address(bind_address)
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "[::1]"
+    return bind_address if address.version == 4 else f"[{bind_address}]"
+
+
+def _access_options(options: ClusterOptions) -> AccessOptions:
+    static = token_file.load(options.token_auth_file) if options.token_auth_file is not None else {}
+    return AccessOptions(
+        authorization_modes=_words(options.authorization_mode),
+        anonymous=options.anonymous_auth,
+        static_tokens=static,
+        enable_plugins=_words(options.enable_admission_plugins),
+        disable_plugins=_words(options.disable_admission_plugins),
+    )
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]

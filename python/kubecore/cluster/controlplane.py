@@ -1,7 +1,8 @@
 """All parts of one cluster on one event loop: built here, started in order, kept running, stopped in reverse.
 
-What flows in: options, a clock, randomness. What flows out: clients for identities, the server's address, a kubeconfig. The parts know nothing
-of each other: the API server is given what it needs, each loop is given a client of its own identity.
+What flows in: options, a clock, randomness. What flows out: clients for identities, the server's address, a
+kubeconfig. The parts know nothing of each other: the API server is given what it needs, each loop is given a client
+of its own identity.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from kubecore.api.clock import Clock, SystemClock
 from kubecore.apiserver.access import kubeconfig
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.client.client import Client
-from kubecore.cluster.apiserver import ApiServerParts, build_api_server
-from kubecore.cluster.loops import LOOPS, Loop
+from kubecore.cluster.apiserver import ApiServerPart
+from kubecore.cluster.loops import LOOPS, Loop, World
 from kubecore.cluster.options import ClusterOptions
 
 ADMIN = "kubernetes-admin"
@@ -39,21 +40,22 @@ class ControlPlane:
         self.options = options
         self.clock: Clock = clock or SystemClock()
         self._random = random.Random(options.seed)  # a None seed is the system's randomness
-        self._server: ApiServerParts | None = None
+        self._server: ApiServerPart | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._loops: dict[str, Loop] = {}
 
     async def start(self) -> None:
         """Returns once the API server answers and the simulated nodes are registered."""
-        self._server = build_api_server(self.options, clock=self.clock, randomness=self._random)
+        self._server = ApiServerPart(self.options, clock=self.clock, randomness=self._random)
         await self._server.start()
+        world = World(self.options, self._server.transport, self.clock, self._random, self.certificates.ca_pem)
         for name, make in LOOPS.items():
-            loop = make(self.options, self.client, self.clock, self._random)
+            loop = make(world)
             if loop is not None:
                 self._loops[name] = loop
                 self._tasks.append(asyncio.create_task(self._keep_running(name, loop.run), name=name))
         for loop in self._loops.values():
-            await loop.wait_ready()
+            await loop.ready()
         if self.options.kubeconfig is not None:
             self.write_kubeconfig(self.options.kubeconfig)
         elif self.options.merge_kubeconfig:
@@ -74,7 +76,7 @@ class ControlPlane:
         return self.parts.client(identity)
 
     @property
-    def parts(self) -> ApiServerParts:
+    def parts(self) -> ApiServerPart:
         if self._server is None:
             raise RuntimeError("the cluster is not running")
         return self._server
@@ -90,7 +92,7 @@ class ControlPlane:
 
     def loop(self, name: str) -> Any:
         """A running loop by its name in `LOOPS`; KeyError if it was switched off."""
-        return self._loops[name]
+        return self._loops[name].part
 
     def kubeconfig_text(self) -> str:
         import yaml

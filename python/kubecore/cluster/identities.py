@@ -1,8 +1,8 @@
 """Clients for each identity that the parts act as, in process or over HTTPS.
 
-In process a part simply says who it is: only this process can. Over HTTPS the controllers' process holds the certificate of
-`system:kube-controller-manager` and asks the API server for a token of each controller's own service account (TokenRequest), as upstream does
-with `--use-service-account-credentials`: least role in both shapes.
+In process a part simply says who it is: only this process can. Over HTTPS the controllers' process holds the
+certificate of `system:kube-controller-manager` and asks the API server for a token of each controller's own service
+account (TokenRequest), as upstream does with `--use-service-account-credentials`: least role in both shapes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The loops of a cluster as a table: how each is built from options and a way to act as somebody.
 
-A loop knows a transport and nothing of where it leads: the same rows are run as tasks by `controlplane` and as processes by `kubecore controllers`
-and its siblings.
+A loop knows a transport and nothing of where it leads: the same rows are run as tasks by `controlplane` and as
+processes by `kubecore controllers` and its siblings.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The client for programs without an event loop: each call runs on the cluster's loop and waits for its answer.
 
-Resources may be named as a person would (`pods`, `rc`, `deployments.apps`) or given as a `scheme.Resource`; manifests as dictionaries or YAML text.
+Resources may be named as a person would (`pods`, `rc`, `deployments.apps`) or given as a `scheme.Resource`; manifests
+as dictionaries or YAML text.
 """
 
 from __future__ import annotations
