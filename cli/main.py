@@ -15,6 +15,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "apiserver": ("parts", "Run the API server alone"),
     "controllers": ("parts", "Run the controllers alone"),
     "scheduler": ("parts", "Run the scheduler alone"),
+    "nodes": ("parts", "Run simulated nodes alone"),
     "apply": ("apply", "Apply manifests by file"),
     "create": ("create", "Create objects from files"),
     "get": ("get", "List objects or show some"),

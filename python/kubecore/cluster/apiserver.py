@@ -72,7 +72,7 @@ class ApiServerPart:
                 serving=self.certificates.server,
                 client_ca_pem=self.certificates.ca_pem,
             )
-            self.url = f"https://{_host(self._options.bind_address)}:{self._port}"
+            self.url = f"https://{reachable(self._options.bind_address)}:{self._port}"
         self._server.start()
 
     async def stop(self) -> None:
@@ -121,7 +121,16 @@ def _own_address() -> str:
         return address
 
 
-def _host(bind_address: str) -> str:
+def free_port(bind_address: str) -> int:
+    """A port that was free a moment ago."""
+    version = ipaddress.ip_address(bind_address).version
+    with socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_STREAM) as probe:
+        probe.bind((bind_address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def reachable(bind_address: str) -> str:
     """How a client on this machine reaches a bound address."""
     address = ipaddress.ip_address(bind_address)
     if address.is_unspecified:

@@ -20,7 +20,7 @@ from kubecore.apiserver.access import kubeconfig
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.client.client import Client
 from kubecore.cluster.apiserver import ApiServerPart
-from kubecore.cluster.loops import LOOPS, Loop, World
+from kubecore.cluster.loops import LOOPS, Loop, LoopKeys, World
 from kubecore.cluster.options import ClusterOptions
 
 ADMIN = "kubernetes-admin"
@@ -48,7 +48,9 @@ class ControlPlane:
         """Returns once the API server answers and the simulated nodes are registered."""
         self._server = ApiServerPart(self.options, clock=self.clock, randomness=self._random)
         await self._server.start()
-        world = World(self.options, self._server.transport, self.clock, self._random, self.certificates.ca_pem)
+        world = World(
+            self.options, self._server.transport, self.clock, self._random, LoopKeys(self.certificates.ca_pem)
+        )
         for name, make in LOOPS.items():
             loop = make(world)
             if loop is not None:

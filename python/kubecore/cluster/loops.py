@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from kubecore.api.clock import Clock
 from kubecore.client.client import Client
@@ -21,14 +22,22 @@ SCHEDULER_IDENTITY = "system:kube-scheduler"
 
 
 @dataclass(frozen=True, slots=True)
+class LoopKeys:
+    """What the controllers publish or sign with: the root CA, and the key of service account tokens (None: none are signed)."""
+
+    ca_pem: bytes
+    service_account_key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class World:
-    """What a loop is given. `token_issuer` and `ca_pem` only where the loop lives beside the keys."""
+    """What a loop is given."""
 
     options: ClusterOptions
     transport_for: TransportFor
     clock: Clock
     randomness: random.Random
-    ca_pem: bytes = b""
+    keys: LoopKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +51,14 @@ class Loop:
 
 def _controllers(world: World) -> Loop | None:
     options = world.options
+    if not options.controllers:
+        return None
     manager = ControllerManager(
         world.transport_for,
         clock=world.clock,
         randomness=world.randomness,
         controllers=options.controllers.split(","),
-        options=controller_options(options, ca_pem=world.ca_pem),
+        options=controller_options(options, ca_pem=world.keys.ca_pem),
     )
     return Loop(manager.run, manager.wait_synced, manager)
 

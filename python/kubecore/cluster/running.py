@@ -6,8 +6,11 @@ import asyncio
 import contextlib
 import errno
 import logging
+import random
 import signal
+import socket
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +18,20 @@ from typing import Protocol
 
 import structlog
 
+from kubecore.api.clock import SystemClock
 from kubecore.apiserver.storage.protocol import StorageError
+from kubecore.client.client import Client
+from kubecore.client.kubeconfig import ClientConfig, KubeconfigError, load
+from kubecore.client.leader_election import LeaderElection
 from kubecore.cluster.controlplane import ControlPlane
+from kubecore.cluster.identities import RemoteIdentities
+from kubecore.cluster.loops import LOOPS, LoopKeys, World
 from kubecore.cluster.options import ClusterOptions
 from kubecore.cluster.runfile import RunFile
 
 FAILED = 1
+
+log = structlog.get_logger("kubecore.running")
 
 Announce = Callable[[str], None]
 
@@ -84,6 +95,78 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
             announce("stopping")
         finally:
             await cluster.stop()
+    return 0
+
+
+def run_api_server(options: ClusterOptions, *, announce: Announce) -> int:
+    """`kubecore apiserver`: the API server alone, until a signal."""
+    return run_until_signalled(
+        replace(options, controllers="", scheduler=False), announce=announce, started=time.monotonic()
+    )
+
+
+def run_loop(
+    name: str,
+    options: ClusterOptions,
+    kubeconfig: Path,
+    *,
+    announce: Announce,
+    leader_elect: str = "",
+    ca_file: Path | None = None,
+    service_account_key_file: Path | None = None,
+) -> int:
+    """One loop of `LOOPS` alone, over HTTPS, until a signal. `leader_elect`: the name of the lease to hold meanwhile."""
+    import uvloop
+
+    try:
+        config = load(kubeconfig)
+    except KubeconfigError as error:
+        announce(f"error: {error}")
+        return FAILED
+    keys = LoopKeys(
+        ca_pem=ca_file.read_bytes() if ca_file else config.certificate_authority_pem,
+        service_account_key_file=service_account_key_file,
+    )
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run_loop(name, options, config, keys, announce=announce, leader_elect=leader_elect))
+
+
+async def _run_loop(
+    name: str, options: ClusterOptions, config: ClientConfig, keys: LoopKeys, *, announce: Announce, leader_elect: str
+) -> int:
+    identities = RemoteIdentities(config, user_agent=f"kubecore-{name}")
+    clock, randomness = SystemClock(), random.Random()
+    world = World(options, identities.transport, clock, randomness, keys)
+
+    async def work() -> None:
+        loop = LOOPS[name](world)
+        assert loop is not None, "a loop that is asked for by name is not switched off"
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(loop.run())
+            await loop.ready()
+            announce(f"ready: {name}")
+
+    async def elected() -> None:
+        if not leader_elect:
+            return await work()
+        identity = f"{socket.gethostname()}_{uuid.uuid4()}"
+        client = Client(identities.transport(""))
+        election = LeaderElection(client, name=leader_elect, identity=identity, clock=clock, randomness=randomness)
+        return await election.run(work)
+
+    stopped = _on_signals()
+    working = asyncio.create_task(elected())
+    stopping = asyncio.create_task(stopped.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    failure = working.exception() if working.done() and not working.cancelled() else None
+    for task in (working, stopping):
+        task.cancel()
+    await asyncio.gather(working, stopping, return_exceptions=True)
+    await identities.close()
+    if failure is not None:
+        log.error("the part failed", part=name, exc_info=failure)
+        announce(f"error: {failure!r}")
+        return FAILED
     return 0
 
 

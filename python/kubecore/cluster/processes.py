@@ -1,0 +1,204 @@
+"""Parts as processes: this one starts `kubecore apiserver`, `controllers`, `scheduler` and `nodes`, and again whichever ends.
+
+Each has a kubeconfig of its own with its own certificate under DATA/kubeconfigs; they meet only at the API server's port. This process holds no
+state: killing a part loses nothing that was acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from kubecore.apiserver.access import kubeconfig
+from kubecore.apiserver.access.certificates import Certificates
+from kubecore.cluster.apiserver import PKI_DIRECTORY, first_service_address, free_port, reachable
+from kubecore.cluster.options import ClusterOptions
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 30.0
+RESTART_SECONDS_FIRST = 0.1
+RESTART_SECONDS_MAX = 10.0
+"""A part that ends is started again after a pause that doubles from the first to the second while it keeps ending soon."""
+
+PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    # part: (user, groups) of its certificate
+    "controllers": ("system:kube-controller-manager", ()),
+    "scheduler": ("system:kube-scheduler", ()),
+    "nodes": ("system:kubecore:simulated-nodes", ("system:nodes",)),
+}
+
+log = structlog.get_logger("kubecore.processes")
+
+
+class Processes:
+    """A cluster whose parts are processes. `start`, then `stop`, each once. Needs a data directory."""
+
+    def __init__(self, options: ClusterOptions) -> None:
+        if options.data_dir is None:
+            raise ValueError("parts as processes need a data directory")
+        if options.port == 0:
+            # The API server must come back at the same address after it was killed.
+            options = replace(options, port=free_port(options.bind_address))
+        self.options = options
+        self._directory = options.data_dir
+        self._tasks: list[asyncio.Task[None]] = []
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._ready: dict[str, asyncio.Event] = {name: asyncio.Event() for name in ("apiserver", *PARTS)}
+        self._stopping = False
+
+    @property
+    def server(self) -> str:
+        return f"https://{reachable(self.options.bind_address)}:{self.options.port}"
+
+    def pid(self, part: str) -> int:
+        """Of the part's present process."""
+        return self._children[part].pid
+
+    async def start(self) -> None:
+        """Returns once every part says that it is ready. Raises RuntimeError if one does not get there."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        certificates = Certificates(
+            self._directory / PKI_DIRECTORY,
+            bind_address=self.options.bind_address,
+            service_ip=first_service_address(self.options.service_cidr),
+        )
+        self._write_kubeconfigs(certificates)
+        for name in ("apiserver", *PARTS):
+            if name == "scheduler" and not self.options.scheduler:
+                continue
+            self._tasks.append(asyncio.create_task(self._keep_running(name), name=name))
+            try:
+                async with asyncio.timeout(READY_SECONDS):
+                    await self._ready[name].wait()
+            except TimeoutError as error:
+                await self.stop()
+                raise RuntimeError(f"{name} was not ready within {READY_SECONDS:g} s") from error
+
+    async def stop(self) -> None:
+        """The API server last: the others still write what they have to say."""
+        self._stopping = True
+        for name in (*reversed(PARTS), "apiserver"):
+            child = self._children.get(name)
+            if child is None or child.returncode is not None:
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                child.send_signal(signal.SIGTERM)
+            try:
+                async with asyncio.timeout(STOP_SECONDS):
+                    await child.wait()
+            except TimeoutError:
+                log.warning("a part did not end in time and is killed", part=name)
+                child.kill()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.options.merge_kubeconfig and self.options.kubeconfig is None:
+            kubeconfig.remove(kubeconfig.user_path())
+
+    def _write_kubeconfigs(self, certificates: Certificates) -> None:
+        for name, (user, groups) in PARTS.items():
+            pair = certificates.client(user, groups)
+            kubeconfig.write(
+                self._kubeconfig(name), kubeconfig.document(server=self.server, ca_pem=certificates.ca_pem, client=pair)
+            )
+        admin = kubeconfig.document(server=self.server, ca_pem=certificates.ca_pem, client=certificates.admin)
+        if self.options.kubeconfig is not None:
+            kubeconfig.write(self.options.kubeconfig, admin)
+        elif self.options.merge_kubeconfig:
+            kubeconfig.merge(kubeconfig.user_path(), admin)
+
+    def _kubeconfig(self, part: str) -> Path:
+        return self._directory / "kubeconfigs" / f"{part}.conf"
+
+    async def _keep_running(self, name: str) -> None:
+        pause_seconds = RESTART_SECONDS_FIRST
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            started = loop.time()
+            child = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "kubecore_cli", *self._arguments(name)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+            )
+            self._children[name] = child
+            try:
+                await self._read(name, child)
+                code = await child.wait()
+            finally:
+                if child.returncode is None:
+                    child.kill()
+            if self._stopping:
+                return
+            log.warning("a part ended and is started again", part=name, code=code)
+            if loop.time() - started > RESTART_SECONDS_MAX:
+                pause_seconds = RESTART_SECONDS_FIRST
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, RESTART_SECONDS_MAX)
+
+    async def _read(self, name: str, child: asyncio.subprocess.Process) -> None:
+        assert child.stdout is not None, "asked for above"
+        async for line in child.stdout:
+            text = line.decode(errors="replace").rstrip()
+            if text.startswith("ready"):
+                self._ready[name].set()
+            elif text.startswith("error"):
+                log.error(text, part=name)
+
+    def _arguments(self, name: str) -> list[str]:
+        """Upstream's flag names where upstream has them."""
+        options = self.options
+        if name == "apiserver":
+            return apiserver_arguments(options)
+        common = [name, f"--kubeconfig={self._kubeconfig(name)}"]
+        if name != "nodes":
+            # There is one of each: waiting for a killed one's lease to run out would serve nobody.
+            common.append("--leader-elect=false")
+        if name == "controllers":
+            return [
+                *common,
+                f"--controllers={options.controllers}",
+                f"--node-monitor-grace-period={options.node_monitor_grace_seconds}s",
+                f"--node-monitor-period={options.node_monitor_period_seconds}s",
+                f"--service-account-private-key-file={self._directory / PKI_DIRECTORY / 'sa.key'}",
+                f"--root-ca-file={self._directory / PKI_DIRECTORY / 'ca.crt'}",
+            ]
+        if name == "nodes":
+            return [
+                *common,
+                f"--count={options.nodes}",
+                f"--node-lease-renew-seconds={options.node_lease_renew_seconds}",
+            ]
+        return common
+
+
+def apiserver_arguments(options: ClusterOptions) -> list[str]:
+    """The `kubecore apiserver` command line that means these options."""
+    ports = options.service_node_port_range
+    arguments = [
+        "apiserver",
+        f"--data-dir={options.data_dir}",
+        f"--storage={options.storage}",
+        f"--bind-address={options.bind_address}",
+        f"--secure-port={options.port}",
+        f"--service-cluster-ip-range={options.service_cidr}",
+        f"--service-node-port-range={ports.start}-{ports.stop - 1}",
+        f"--authorization-mode={options.authorization_mode}",
+        f"--anonymous-auth={'true' if options.anonymous_auth else 'false'}",
+        f"--default-not-ready-toleration-seconds={options.default_not_ready_toleration_seconds}",
+        f"--default-unreachable-toleration-seconds={options.default_unreachable_toleration_seconds}",
+    ]
+    for flag, value in (
+        ("enable-admission-plugins", options.enable_admission_plugins),
+        ("disable-admission-plugins", options.disable_admission_plugins),
+        ("runtime-config", options.runtime_config),
+        ("token-auth-file", str(options.token_auth_file or "")),
+    ):
+        if value:
+            arguments.append(f"--{flag}={value}")
+    return arguments
