@@ -1,7 +1,7 @@
 """Parts as processes: this one starts `kubecore apiserver`, `controllers`, `scheduler` and `nodes`, and again whichever ends.
 
-Each has a kubeconfig of its own with its own certificate under DATA/kubeconfigs; they meet only at the API server's port. This process holds no
-state: killing a part loses nothing that was acknowledged.
+Each has a kubeconfig of its own with its own certificate under DATA/kubeconfigs; they meet only at the API server's
+port. This process holds no state: killing a part loses nothing that was acknowledged.
 """
 
 from __future__ import annotations
