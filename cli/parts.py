@@ -15,7 +15,7 @@ UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[Any]):
     """Go's durations: `50s`, `1m30s`. Gives seconds."""
 
     name = "duration"
@@ -29,7 +29,7 @@ class Duration(click.ParamType):
         return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
-class PortRange(click.ParamType):
+class PortRange(click.ParamType[Any]):
     """`30000-32767`."""
 
     name = "range"

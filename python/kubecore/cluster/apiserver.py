@@ -12,6 +12,7 @@ from kubecore.api.clock import Clock
 from kubecore.apiserver.access import token_file
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.access.gate import AccessOptions, build_gate
+from kubecore.apiserver.registry.bootstrap import ensure_bootstrap_objects
 from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.wire import APIServer, LocalTransport, PostStartHook, ServedResources, parse_runtime_config
@@ -90,10 +91,9 @@ class ApiServerPart:
 
     def _bootstrap(self) -> None:
         """Upstream's namespaces, the `kubernetes` Service and the system priority classes."""
-        advertised = self._options.bind_address
-        if ipaddress.ip_address(advertised).is_unspecified or ipaddress.ip_address(advertised).is_loopback:
-            advertised = _own_address()
-        self.registry.bootstrap(address=advertised, port=self._port or DEFAULT_PORT)
+        bound = self._options.bind_address
+        address = _own_address() if ipaddress.ip_address(bound).is_unspecified else bound
+        ensure_bootstrap_objects(self.registry, address=address, port=self._port or DEFAULT_PORT)
 
 
 def open_storage(options: ClusterOptions, directory: Path | None) -> EmbeddedStorage:
@@ -110,13 +110,13 @@ def first_service_address(networks: str) -> str:
 
 
 def _own_address() -> str:
-    """An address of this machine that is not loopback, as endpoints must have; without one, the documentation's."""
+    """An address of this machine that others can reach; loopback if it has none."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             # Chooses a route; nothing is sent.
             probe.connect(("192.0.2.1", 9))
         except OSError:
-            return "192.0.2.1"
+            return "127.0.0.1"
         address: str = probe.getsockname()[0]
         return address
 

@@ -7,9 +7,10 @@ processes by `kubecore controllers` and its siblings.
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from kubecore.api.clock import Clock
 from kubecore.client.client import Client
@@ -44,7 +45,7 @@ class World:
 class Loop:
     """`run` works until cancelled; `ready` returns once the loop sees the cluster."""
 
-    run: Callable[[], Awaitable[None]]
+    run: Callable[[], Coroutine[Any, Any, None]]
     ready: Callable[[], Awaitable[None]]
     part: object
 

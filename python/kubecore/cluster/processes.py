@@ -42,11 +42,11 @@ class Processes:
     def __init__(self, options: ClusterOptions) -> None:
         if options.data_dir is None:
             raise ValueError("parts as processes need a data directory")
+        self._directory = options.data_dir
         if options.port == 0:
             # The API server must come back at the same address after it was killed.
             options = replace(options, port=free_port(options.bind_address))
         self.options = options
-        self._directory = options.data_dir
         self._tasks: list[asyncio.Task[None]] = []
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._ready: dict[str, asyncio.Event] = {name: asyncio.Event() for name in ("apiserver", *PARTS)}

@@ -19,6 +19,8 @@ from kubecore.client.client import Client
 from kubecore.client.requests import PatchType
 
 Result = TypeVar("Result")
+Objects = list[Object]
+"""Named here, because `SyncClient.list` hides the type."""
 Condition = Callable[[Object | None], bool]
 
 WATCH_QUEUE_MAX = 10_000
@@ -77,7 +79,7 @@ class SyncClient:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> list[Object]:
+    ) -> Objects:
         """The objects of a namespace; an empty namespace means all."""
         found = find_resource(resource)
         place = self._place(found, namespace)
@@ -90,7 +92,7 @@ class SyncClient:
         place = manifest.get("metadata", {}).get("namespace") or self._place(resource, namespace)
         return self.run(self._client.create(resource, manifest, namespace=place))
 
-    def apply(self, manifest: Object | str, *, namespace: str | None = None) -> list[Object]:
+    def apply(self, manifest: Object | str, *, namespace: str | None = None) -> Objects:
         """Applies one object, or all of a YAML text; gives them as they are after."""
         place = self._namespace if namespace is None else namespace
         return [self.run(apply(self._client, one, namespace=place)).object for one in manifests_of(manifest)]

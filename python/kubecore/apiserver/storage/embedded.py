@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from kubecore import _core
+import kubecore._core as _core
 from kubecore.api.meta import Object
 from kubecore.apiserver.storage.protocol import (
     ANY_REVISION,

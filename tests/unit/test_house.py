@@ -1,0 +1,57 @@
+"""The house's rules that import-linter cannot see: who names the extension, how long files are, what is left undone."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "python" / "kubecore"
+DOORS = {"api/codec.py", "apiserver/storage/embedded.py", "apiserver/wire/door.py", "scheduler/kernel.py"}
+FILE_LINES_MAX = 600
+
+
+def _names_the_extension(tree: ast.Module) -> bool:
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.ImportFrom) and (
+            node.module == "kubecore._core"
+            or (node.module == "kubecore" and any(alias.name == "_core" for alias in node.names))
+        ):
+            return True
+        if isinstance(node, ast.Import) and any(alias.name.startswith("kubecore._core") for alias in node.names):
+            return True
+    return False
+
+
+def test_the_extension_has_four_doors() -> None:
+    named = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if _names_the_extension(ast.parse(path.read_text()))
+    }
+    assert named == DOORS
+
+
+def test_no_source_file_is_longer_than_a_reader_wants() -> None:
+    sources = [*PACKAGE.rglob("*.py"), *(ROOT / "cli").glob("*.py"), *(ROOT / "rust_core").rglob("*.rs")]
+    long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources}
+    assert {name: lines for name, lines in long.items() if lines > FILE_LINES_MAX} == {}
+
+
+def test_no_crate_but_py_knows_python() -> None:
+    manifests = {path.parent.name: path.read_text() for path in (ROOT / "rust_core").glob("*/Cargo.toml")}
+    assert {name for name, text in manifests.items() if "pyo3" in text} == {"py"}
+
+
+def test_nothing_is_left_as_a_stub() -> None:
+    marks = ("TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error", "todo" + "!(", "unimplemented" + "!(")
+    sources = [*PACKAGE.rglob("*.py"), *(ROOT / "cli").glob("*.py"), *(ROOT / "rust_core").rglob("*.rs")]
+    assert [str(path) for path in sources if any(mark in path.read_text() for mark in marks)] == []
