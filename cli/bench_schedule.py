@@ -33,7 +33,7 @@ from kubecore.client.kubeconfig import KubeconfigError, load
 from kubecore_cli import bench_verify as verify
 from kubecore_cli.bench_load import pod_body
 from kubecore_cli.bench_report import Progress, machine, versions
-from kubecore_cli.bench_server import Failed, Process, own_peak_memory_bytes
+from kubecore_cli.bench_server import Failed, Process, own_peak_memory_bytes, scheduler_kubeconfig
 
 NAMESPACE = "bench"
 PREFILLED = "prefilled"
@@ -110,6 +110,7 @@ class Bench:
         self._directory = directory
         self._progress = progress
         self._result = result
+        self._data = directory / "data"
         self._kubeconfig = directory / "kubeconfig"
 
     # ── the kernel alone ──
@@ -146,7 +147,7 @@ class Bench:
     async def _end_to_end(self) -> None:
         settings = self._settings
         self._progress.phase(f"end to end: kubecore up with {settings.nodes:,} simulated nodes")
-        arguments = ["--data-dir", str(self._directory / "data"), "--port", "0", "--kubeconfig", str(self._kubeconfig)]
+        arguments = ["--data-dir", str(self._data), "--port", "0", "--kubeconfig", str(self._kubeconfig)]
         server = self._start("server", ["up", *arguments, "--nodes", str(settings.nodes)])
         try:
             async with self._client(server) as client:
@@ -195,7 +196,7 @@ class Bench:
         """The API server alone, on the same data: it holds the same; then pods are created that nobody schedules."""
         self._progress.phase("restarted: the API server alone")
         self._kubeconfig.unlink()
-        arguments = ["--data-dir", str(self._directory / "data"), "--port", "0", "--kubeconfig", str(self._kubeconfig)]
+        arguments = ["--data-dir", str(self._data), "--secure-port", "0", "--kubeconfig", str(self._kubeconfig)]
         server = self._start("apiserver", ["apiserver", *arguments])
         try:
             async with self._client(server) as client:
@@ -211,7 +212,8 @@ class Bench:
         async with self._watching(client, PREFILLED) as seen:
             self._progress.phase("prefilled: pods first, then the scheduler")
             await self._create(PREFILLED, seen)
-            scheduler = self._start("scheduler", ["scheduler", "--kubeconfig", str(self._kubeconfig)])
+            own = scheduler_kubeconfig(self._data, load(self._kubeconfig), self._directory / "scheduler.kubeconfig")
+            scheduler = self._start("scheduler", ["scheduler", "--kubeconfig", str(own), "--leader-elect", "false"])
             try:
                 await self._until(seen, lambda: len(seen.bound), "bound")
                 self._result["peak_memory_bytes"].update(scheduler.peak_memory_bytes())

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from kubecore.client.kubeconfig import ClientConfig
+
 END_SECONDS = 60.0
 
 
@@ -72,6 +74,20 @@ class Process:
             os.killpg(self._child.pid, signal.SIGKILL)
             self._child.wait()
             raise Failed(f"{self.name} did not end within {END_SECONDS:g} s of SIGTERM") from None
+
+
+def scheduler_kubeconfig(data_dir: Path, administrator: ClientConfig, path: Path) -> Path:
+    """The scheduler's own identity, signed by the cluster's authority: it runs with its least role here, too."""
+    from kubecore.cluster.apiserver import PKI_DIRECTORY
+
+    from kubecore.apiserver.access import kubeconfig
+    from kubecore.apiserver.access.certificates import Certificates
+
+    certificates = Certificates(data_dir / PKI_DIRECTORY, bind_address="127.0.0.1", service_ip="10.96.0.1")
+    client = certificates.client("system:kube-scheduler")
+    authority = administrator.certificate_authority_pem
+    kubeconfig.write(path, kubeconfig.document(server=administrator.server, ca_pem=authority, client=client))
+    return path
 
 
 def _peak(pid: int) -> int:
