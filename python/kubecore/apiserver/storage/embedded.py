@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-import kubecore._core as _core
+from kubecore._core import Compacted, CompareFailed, FutureRevision, Store, StoreError, TooLarge, Versioned
 from kubecore.api.meta import Object
 from kubecore.apiserver.storage.protocol import (
     ANY_REVISION,
@@ -44,7 +44,7 @@ class EmbeddedObject:
 
     __slots__ = ("_object", "_versioned")
 
-    def __init__(self, versioned: _core.Versioned) -> None:
+    def __init__(self, versioned: Versioned) -> None:
         self._versioned = versioned
         self._object: Object | None = None
 
@@ -81,7 +81,7 @@ class EmbeddedObject:
 class EmbeddedStorage:
     """`Storage` over one `_core.Store`, which it owns."""
 
-    def __init__(self, store: _core.Store) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
         """What the wire and the notifiers share."""
         self._cache: dict[str, EmbeddedObject] = {}
@@ -90,14 +90,14 @@ class EmbeddedStorage:
     def open(cls, directory: Path) -> EmbeddedStorage:
         """A data directory, made if it is not there. Raises StorageError: damaged, or in use by another process."""
         try:
-            return cls(_core.Store.open(str(directory), policy_prefixes=POLICY_PREFIXES))
-        except _core.StoreError as error:
+            return cls(Store.open(str(directory), policy_prefixes=POLICY_PREFIXES))
+        except StoreError as error:
             raise StorageError(str(error)) from error
 
     @classmethod
     def memory(cls, *, threadless: bool = False) -> EmbeddedStorage:
         """No disk. `threadless`: no thread either, and time passes only with `store.tick`."""
-        return cls(_core.Store.memory(policy_prefixes=POLICY_PREFIXES, threadless=threadless))
+        return cls(Store.memory(policy_prefixes=POLICY_PREFIXES, threadless=threadless))
 
     def revision(self) -> int:
         return self.store.revision()
@@ -170,7 +170,7 @@ class EmbeddedStorage:
         with _translated({}):
             self.store.close()
 
-    def _cached(self, versioned: _core.Versioned) -> EmbeddedObject:
+    def _cached(self, versioned: Versioned) -> EmbeddedObject:
         key = versioned.key
         cached = self._cache.get(key)
         if cached is not None and cached.revision == versioned.revision:
@@ -182,11 +182,11 @@ class EmbeddedStorage:
         return made
 
 
-_BY_STORE_ERROR: builtins.list[tuple[type[_core.StoreError], type[StorageError]]] = [
-    (_core.Compacted, RevisionCompacted),
-    (_core.FutureRevision, RevisionInFuture),
-    (_core.TooLarge, ValueTooLarge),
-    (_core.StoreError, StorageUnavailable),
+_BY_STORE_ERROR: builtins.list[tuple[type[StoreError], type[StorageError]]] = [
+    (Compacted, RevisionCompacted),
+    (FutureRevision, RevisionInFuture),
+    (TooLarge, ValueTooLarge),
+    (StoreError, StorageUnavailable),
 ]
 
 
@@ -195,14 +195,14 @@ def _translated(expected: Mapping[str, int]) -> Iterator[None]:
     """Raises the protocol's exceptions for the store's. `expected`: which revision each key was to have."""
     try:
         yield
-    except _core.CompareFailed as error:
+    except CompareFailed as error:
         raise _compare_failed(error, expected.get(error.key, ANY_REVISION)) from error
-    except _core.StoreError as error:
+    except StoreError as error:
         translated = next(ours for theirs, ours in _BY_STORE_ERROR if isinstance(error, theirs))
         raise translated(str(error)) from error
 
 
-def _compare_failed(error: _core.CompareFailed, expected: int) -> StorageError:
+def _compare_failed(error: CompareFailed, expected: int) -> StorageError:
     if expected == ABSENT:
         return KeyExists(error.key, actual=error.revision)
     if error.revision == ABSENT:
