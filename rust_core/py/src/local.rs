@@ -88,7 +88,7 @@ impl Local {
             }
         };
         drop(forgotten);
-        Ok(Bound::new(py, Call { call })?.into_any())
+        Ok(Bound::new(py, Call::new(call))?.into_any())
     }
 
     pub fn settle<'py>(

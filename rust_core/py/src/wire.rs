@@ -13,7 +13,8 @@ use kubecore_wire::{
 use parking_lot::Mutex;
 use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::local::{Local, LocalWatch, Reply};
 use crate::notifier::Notifier;
@@ -43,7 +44,19 @@ fn to_python(error: WireError) -> PyErr {
 
 #[pyclass(frozen, module = "kubecore._core")]
 pub struct Call {
-    pub(crate) call: RustCall,
+    call: RustCall,
+    headers: PyOnceLock<Py<PyList>>,
+    body: PyOnceLock<Py<PyBytes>>,
+}
+
+impl Call {
+    pub(crate) fn new(call: RustCall) -> Call {
+        Call {
+            call,
+            headers: PyOnceLock::new(),
+            body: PyOnceLock::new(),
+        }
+    }
 }
 
 #[pymethods]
@@ -116,22 +129,23 @@ impl Call {
         &self.call.request.info.name
     }
 
+    /// Made once: several layers look for one header each.
     #[getter]
-    fn headers(&self) -> Vec<(String, String)> {
-        let headers = self.call.request.headers.iter();
-        headers
-            .map(|(name, value)| {
-                (
-                    name.to_string(),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            })
-            .collect()
+    fn headers(&self, py: Python<'_>) -> PyResult<Py<PyList>> {
+        let made = self.headers.get_or_try_init(py, || {
+            let headers = self.call.request.headers.iter();
+            let pairs = headers
+                .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.as_bytes())));
+            PyList::new(py, pairs.collect::<Vec<_>>()).map(Bound::unbind)
+        })?;
+        Ok(made.clone_ref(py))
     }
 
     #[getter]
-    fn body<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.call.request.body)
+    fn body(&self, py: Python<'_>) -> Py<PyBytes> {
+        self.body
+            .get_or_init(py, || PyBytes::new(py, &self.call.request.body).unbind())
+            .clone_ref(py)
     }
 
     #[getter]
@@ -362,7 +376,7 @@ impl Door {
             }
             self.door.take()
         });
-        calls.map(|calls| calls.into_iter().map(|call| Call { call }).collect())
+        calls.map(|calls| calls.into_iter().map(Call::new).collect())
     }
 
     #[pyo3(signature = (identity, method, target, headers, body, notifier))]

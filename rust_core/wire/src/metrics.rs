@@ -26,6 +26,7 @@ struct Labels {
     resource: String,
     subresource: String,
     scope: &'static str,
+    dry_run: bool,
     code: u16,
 }
 
@@ -62,6 +63,7 @@ impl Metrics {
                 resource: String::new(),
                 subresource: String::new(),
                 scope: "",
+                dry_run: false,
                 code,
             };
         }
@@ -85,7 +87,7 @@ impl Metrics {
             .map(|(labels, series)| {
                 json!({
                     "verb": labels.verb, "group": labels.group, "version": labels.version, "resource": labels.resource,
-                    "subresource": labels.subresource, "scope": labels.scope, "code": labels.code,
+                    "subresource": labels.subresource, "scope": labels.scope, "dry_run": if labels.dry_run { "All" } else { "" }, "code": labels.code,
                     "count": series.count, "sum_seconds": series.sum_seconds, "buckets": series.buckets,
                 })
             })
@@ -130,6 +132,7 @@ fn labels_of(request: &Request, code: u16) -> Labels {
         resource: text(&info.resource),
         subresource: text(&info.subresource),
         scope,
+        dry_run: request.query.text("dryRun") == "All",
         code,
     }
 }

@@ -18,7 +18,7 @@ from kubecore.apiserver.wire.door import Call
 from kubecore.apiserver.wire.response import Response
 from kubecore.apiserver.wire.version import MAJOR, MINOR, version_info
 
-_REQUEST_LABELS = ("verb", "group", "version", "resource", "subresource", "scope", "code")
+_REQUEST_LABELS = ("verb", "dry_run", "group", "version", "resource", "subresource", "scope", "code")
 _DURATION_LABELS = _REQUEST_LABELS[:-1]
 _COUNTERS = {
     "kubecore_python_calls": ("python_calls_total", "Requests that Python decided or allowed."),
@@ -100,6 +100,9 @@ def _requests(figures: Figures) -> Iterable[Metric]:
     merged: dict[tuple[str, ...], tuple[list[int], int, float]] = {}
     for row in figures["requests"]:
         counter.add_metric([str(row[label]) for label in _REQUEST_LABELS], row["count"])
+        if row["verb"] == "WATCH":
+            # How long a watch lasts says nothing of the server: counted but not timed, as upstream.
+            continue
         labels = tuple(str(row[label]) for label in _DURATION_LABELS)
         buckets, count, seconds = merged.get(labels, ([0] * len(bounds), 0, 0.0))
         summed = [old + new for old, new in zip(buckets, row["buckets"], strict=True)]
