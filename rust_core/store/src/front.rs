@@ -70,7 +70,7 @@ impl Front {
                 value,
                 ttl_seconds,
             } => {
-                let expires = ttl_seconds.map(|seconds| now.plus_seconds(seconds));
+                let expires = ttl_seconds.map(|seconds| now.plus_seconds(seconds).rounded_up());
                 (
                     Change::Put,
                     put_entry(

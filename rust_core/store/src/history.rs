@@ -35,6 +35,9 @@ const CHECKPOINT_REVISIONS: u64 = 4096;
 /// Pages of one list ask for the same past revision again and again.
 const REMEMBERED_VIEWS_MAX: usize = 4;
 
+/// How much older than it may be an event gets if nothing else happens.
+const TRIM_SLACK_SECONDS: u64 = 5;
+
 /// How much of the past is kept.
 #[derive(Clone, Debug)]
 pub struct HistoryBounds {
@@ -215,12 +218,15 @@ impl History {
         }
     }
 
-    /// The time at which the oldest event above the floor becomes too old.
+    /// When to look again: once the oldest event above the floor has been too old for a while, so that a steady trickle
+    /// of writes makes few wake-ups.
     pub fn next_deadline(&self, bounds: &HistoryBounds) -> Option<Timestamp> {
-        // One millisecond later than its birthday: `trim` keeps what is exactly as old as it may be.
-        self.events
-            .get(self.below_floor)
-            .map(|event| Timestamp(event.time.plus_seconds(bounds.age_seconds).0 + 1))
+        let oldest = self.events.get(self.below_floor)?;
+        Some(
+            oldest
+                .time
+                .plus_seconds(bounds.age_seconds + TRIM_SLACK_SECONDS),
+        )
     }
 }
 

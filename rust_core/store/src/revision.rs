@@ -54,6 +54,11 @@ impl Timestamp {
         Timestamp(self.0.saturating_add(seconds.saturating_mul(1000)))
     }
 
+    /// Up to a whole second: what is due in the same second is due together.
+    pub fn rounded_up(self) -> Timestamp {
+        Timestamp(self.0.saturating_add(999) / 1000 * 1000)
+    }
+
     pub fn minus_seconds(self, seconds: u64) -> Timestamp {
         Timestamp(self.0.saturating_sub(seconds.saturating_mul(1000)))
     }

@@ -13,7 +13,11 @@ pub struct Driver {
     store: Arc<Store>,
     hub: Arc<Hub>,
     turn: Mutex<()>,
+    /// When the hub was trimmed last.
+    trimmed: Mutex<Timestamp>,
 }
+
+const TRIM_EVERY_SECONDS: u64 = 1;
 
 impl Driver {
     pub fn new(store: Arc<Store>) -> Driver {
@@ -21,6 +25,7 @@ impl Driver {
             hub: Hub::new(store.clone()),
             store,
             turn: Mutex::new(()),
+            trimmed: Mutex::default(),
         }
     }
 
@@ -53,6 +58,18 @@ impl Driver {
     pub fn tick(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let next = self.store.tick(now)?;
         self.turn()?;
+        self.trim_if_due(now);
         Ok(next)
+    }
+
+    fn trim_if_due(&self, now: Timestamp) {
+        {
+            let mut trimmed = self.trimmed.lock();
+            if now < trimmed.plus_seconds(TRIM_EVERY_SECONDS) {
+                return;
+            }
+            *trimmed = now;
+        }
+        self.hub.trim();
     }
 }

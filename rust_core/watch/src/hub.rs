@@ -116,7 +116,6 @@ impl Hub {
             }
             self.head.store(released.revision.0, Ordering::Release);
         }
-        self.trim();
         for topic in touched {
             let followers = topic.lock().touched_followers();
             followers.iter().for_each(|follower| follower.tell());
@@ -144,8 +143,9 @@ impl Hub {
         }
     }
 
-    /// Lets go of what the store no longer holds either, and of topics that nobody follows.
-    fn trim(&self) {
+    /// Lets go of what the store no longer holds either, and of topics that nobody follows. It looks at every topic, so
+    /// the driver calls it now and then, not with each release; until it does, a slow watcher only lives longer.
+    pub fn trim(&self) {
         let floor = self.store.compacted_revision();
         let mut dropped = Vec::new();
         let mut has_idle = false;
