@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ class Certificates:
 
     def client(self, name: str, groups: Sequence[str] = ()) -> KeyPair:
         """A client certificate: the common name is the user, each organization a group."""
-        return self._leaf("client-" + name.replace("system:", "").replace(":", "-"), name, groups)
+        return self._leaf("client-" + re.sub(r"[^A-Za-z0-9.-]+", "-", name.removeprefix("system:")), name, groups)
 
     def node(self, name: str) -> KeyPair:
         return self.client(f"system:node:{name}", ("system:nodes",))
