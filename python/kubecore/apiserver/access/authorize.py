@@ -81,7 +81,7 @@ class AlwaysAllow:
         return _ALLOWED_EVERYWHERE
 
     def rules_for(self, user: User, namespace: str) -> tuple[list[PolicyRule], list[str]]:
-        return list(_EVERYTHING), []
+        return list(EVERYTHING), []
 
 
 class AlwaysDeny:
@@ -147,7 +147,7 @@ def _denied(*scopes: Grants | None) -> Verdict:
     return Verdict(False, f"RBAC: {go_errors(broken)}") if broken else _NO_OPINION
 
 
-_EVERYTHING: tuple[PolicyRule, ...] = (
+EVERYTHING: tuple[PolicyRule, ...] = (
     {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
     {"verbs": ["*"], "nonResourceURLs": ["*"]},
 )
@@ -179,7 +179,7 @@ class AuthorizerChain:
         return verdict
 
     def rules_for(self, user: User, namespace: str) -> tuple[list[PolicyRule], list[str]]:
-        rules: list[PolicyRule] = list(_EVERYTHING) if MASTERS in user.groups else []
+        rules: list[PolicyRule] = list(EVERYTHING) if MASTERS in user.groups else []
         errors: list[str] = []
         for authorizer in self._authorizers:
             more, failed = authorizer.rules_for(user, namespace)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kubecore.api.errors import forbidden, not_found
 from kubecore.api.scheme import Resource
-from kubecore.apiserver.access.authorize import Attributes, AuthorizerChain, RbacAuthorizer, go_errors
+from kubecore.apiserver.access.authorize import EVERYTHING, Attributes, AuthorizerChain, RbacAuthorizer, go_errors
 from kubecore.apiserver.access.rules import PolicyRule, describe_rights, missing_rights, quoted_list
 from kubecore.apiserver.registry.admission import User
 
@@ -36,6 +36,16 @@ class EscalationCheck:
         )
         if not self._authorizer.authorize(asked).allowed:
             self._confirm(user, resource, namespace, name, rules)
+
+    def check_aggregation(self, user: User, resource: Resource, name: str) -> None:
+        """Before a ClusterRole that gathers other roles' rules is written, or stops to. Raises Forbidden."""
+        asked = Attributes(user, "escalate", resource.group, resource.version, resource.plural, name=name)
+        if self._authorizer.authorize(asked).allowed:
+            return
+        owned, _ = self._authorizer.rules_for(user, "")
+        if missing_rights(owned, EVERYTHING):
+            why = "must have cluster-admin privileges to use the aggregationRule"
+            raise forbidden(resource.plural, resource.group, name, why)
 
     def check_binding(
         self, user: User, resource: Resource, namespace: str, name: str, role_ref: dict[str, Any]

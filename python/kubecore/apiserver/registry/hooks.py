@@ -37,6 +37,10 @@ class EscalationChecker(Protocol):
     ) -> None:
         """Before a Role or ClusterRole with these rules is written. Raises Forbidden."""
 
+    def check_aggregation(self, user: User, resource: Resource, name: str) -> None:
+        """Before a ClusterRole with an aggregation rule, or one that had it, is written: it can gather anything.
+        Raises Forbidden."""
+
     def check_binding(
         self, user: User, resource: Resource, namespace: str, name: str, role_ref: dict[str, Any]
     ) -> None:

@@ -86,3 +86,13 @@ def test_a_binding_to_a_missing_role_says_which() -> None:
     with pytest.raises(NotFound) as raised:
         check().check_binding(ALICE, ROLE_BINDINGS, "shop", "x", {"kind": "Role", "name": "gone"})
     assert raised.value.message == 'role.rbac.authorization.k8s.io "gone" not found'
+
+
+def test_a_role_that_gathers_others_needs_every_right() -> None:
+    with pytest.raises(Forbidden) as raised:
+        check(rule("get list create", "*", ["*"])).check_aggregation(ALICE, CLUSTER_ROLES, "x")
+    assert raised.value.message == (
+        'clusterroles.rbac.authorization.k8s.io "x" is forbidden: must have cluster-admin privileges to use the '
+        "aggregationRule"
+    )
+    check(rule("*", "*", ["*"]), rule("*", urls="*")).check_aggregation(ALICE, CLUSTER_ROLES, "x")

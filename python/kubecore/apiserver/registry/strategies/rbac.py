@@ -35,8 +35,11 @@ class RoleStrategy(Strategy):
 
     def authorize(self, write: Write, new: Object, old: Object | None) -> None:
         checker = self.environment.escalation
-        if checker is None or (old is not None and new.get("rules") == old.get("rules")):
+        parts = ("rules", "aggregationRule")
+        if checker is None or (old is not None and all(new.get(part) == old.get(part) for part in parts)):
             return
+        if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
+            checker.check_aggregation(write.user, self.resource, write.name)
         checker.check_rules(write.user, self.resource, write.namespace, write.name, new.get("rules") or [])
 
 
