@@ -118,6 +118,12 @@ fn act<'a>(action: &Action, parent: &mut Struct<'a>, place: usize, made: Option<
         {
             parent.set_at(place, node);
         }
+        (Action::Lead, Some(Node::List(made))) => {
+            let leads = matches!(parent.at(place), Some(Node::List(items)) if items.first() == made.first());
+            if !leads {
+                parent.set_at(place, Node::List(made));
+            }
+        }
         (Action::Force, Some(node)) => parent.set_at(place, node),
         (Action::Remove, _) => parent.remove_at(place),
         (Action::Fill, Some(Node::Map(source))) => {

@@ -23,26 +23,42 @@ pub(super) fn from_text<'a>(scalar: Scalar, text: Cow<'a, str>) -> Result<Node<'
     }))
 }
 
+/// Why a JSON value that is no string is not one of those types.
+pub(super) enum OtherError {
+    Message(String),
+    /// What was found, and the Go type that it is not.
+    Type {
+        found: String,
+        kind: &'static str,
+    },
+}
+
 /// Any other JSON value, null aside, as one of those types. `token` is its first byte.
-pub(super) fn from_other<'a>(scalar: Scalar, token: u8, text: &'a str) -> Result<Node<'a>, String> {
+pub(super) fn from_other<'a>(
+    scalar: Scalar,
+    token: u8,
+    text: &'a str,
+) -> Result<Node<'a>, OtherError> {
+    let found = token_name(token);
     match scalar {
-        Scalar::Quantity => quantity::canonical(Cow::Borrowed(text))
-            .map(Node::String)
-            .map_err(|error| error.to_string()),
-        Scalar::IntOrString => match number(Scalar::Int32, text) {
-            Some(node) => Ok(node),
-            None if token_name(token) == "number" => Err(format!(
-                "json: cannot unmarshal number {text} into Go value of type int32"
-            )),
-            None => Err(format!(
-                "json: cannot unmarshal {} into Go value of type int32",
-                token_name(token)
-            )),
-        },
-        _ => Err(format!(
-            "json: cannot unmarshal {} into Go value of type string",
-            token_name(token)
-        )),
+        Scalar::Quantity => {
+            let spelled = quantity::canonical(Cow::Borrowed(text));
+            spelled
+                .map(Node::String)
+                .map_err(|error| OtherError::Message(error.to_string()))
+        }
+        Scalar::IntOrString => number(Scalar::Int32, text).ok_or_else(|| OtherError::Type {
+            found: if found == "number" {
+                format!("number {text}")
+            } else {
+                found.to_owned()
+            },
+            kind: "int32",
+        }),
+        _ => Err(OtherError::Type {
+            found: found.to_owned(),
+            kind: "string",
+        }),
     }
 }
 

@@ -140,7 +140,8 @@ fn a_value_of_a_wrong_type_is_described_as_go_describes_it() {
         ),
         (
             r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":true}}}}"#,
-            "json: cannot unmarshal bool into Go value of type int32",
+            "json: cannot unmarshal bool into Go struct field \
+             RollingUpdateDeployment.spec.strategy.rollingUpdate.maxSurge of type int32",
         ),
     ] {
         let message =

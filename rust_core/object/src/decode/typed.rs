@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::path::Path;
-use super::scalar;
+use super::scalar::{self, OtherError};
 use super::untyped::untyped_value;
 use super::{STRICT_ERRORS_MAX, token_name};
 use crate::facts::{Definition, DefinitionId, Facts, Field, Scalar, Type, facts};
@@ -109,7 +109,7 @@ impl<'a> Decoder<'a> {
             (Type::Struct(id), b'{') => self.structure(*id, path).map(Some),
             (Type::List(element), b'[') => self.list(element, path).map(Some),
             (Type::Map(element), b'{') => self.map(element, path).map(Some),
-            (Type::Named(scalar, _), _) => self.named(*scalar).map(Some),
+            (Type::Named(scalar, _), _) => self.named(*scalar, path).map(Some),
             (Type::Scalar(scalar), _) => self.plain(*scalar, token, path),
             _ => {
                 self.reader.skip()?;
@@ -212,14 +212,22 @@ impl<'a> Decoder<'a> {
     }
 
     /// A type that reads its own JSON: a mistake ends the decoding at once, as in Go.
-    fn named(&mut self, scalar: Scalar) -> Result<Node<'a>> {
+    fn named(&mut self, scalar: Scalar, path: &Path<'_>) -> Result<Node<'a>> {
         let token = self.reader.peek()?;
         if token == b'"' {
             let text = self.reader.string()?;
             return scalar::from_text(scalar, text).map_err(Refusal::Type);
         }
         let text = self.reader.skip()?;
-        scalar::from_other(scalar, token, text).map_err(Refusal::Type)
+        scalar::from_other(scalar, token, text).map_err(|error| {
+            Refusal::Type(match error {
+                OtherError::Message(message) => message,
+                OtherError::Type { found, kind } => {
+                    let place = path.go_place();
+                    format!("json: cannot unmarshal {found} into {place} of type {kind}")
+                }
+            })
+        })
     }
 
     fn plain(&mut self, scalar: Scalar, token: u8, path: &Path<'_>) -> Result<Option<Node<'a>>> {
@@ -254,7 +262,7 @@ impl<'a> Decoder<'a> {
                 | Scalar::IntOrString,
                 _,
             ) => {
-                return self.named(scalar).map(Some);
+                return self.named(scalar, path).map(Some);
             }
             _ => {}
         }

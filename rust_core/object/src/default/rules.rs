@@ -41,6 +41,8 @@ pub(super) enum Action {
     /// Whatever is there.
     Force,
     Remove,
+    /// A list's first item: if it is another, the list becomes this one.
+    Lead,
     /// The keys that a map lacks.
     Fill,
     /// One key of a map.
@@ -81,6 +83,7 @@ pub(super) enum Test {
 struct RuleRow {
     set: Option<&'static str>,
     fill: Option<&'static str>,
+    lead: Option<&'static str>,
     put: Option<&'static str>,
     remove: Option<&'static str>,
     key: Option<&'static str>,
@@ -138,7 +141,10 @@ fn compile(facts: &'static Facts, text: &'static str) -> Vec<Rules> {
                     action: Action::Set,
                 });
             }
-            if field.go_type == Some("v1.ResourceList") {
+            // Upstream's other groups leave theirs alone.
+            if field.go_type == Some("v1.ResourceList")
+                && definition.name.starts_with("io.k8s.api.core.v1.")
+            {
                 rules.resource_lists.push(place);
             }
         }
@@ -182,35 +188,43 @@ fn struct_of(kind: &Type) -> Option<DefinitionId> {
 }
 
 fn rule(facts: &'static Facts, id: DefinitionId, row: RuleRow) -> Rule {
-    let (text, action) = match (row.set, row.fill, row.put, row.remove) {
-        (Some(text), None, None, None) => (
-            text,
-            if row.force {
-                Action::Force
-            } else {
-                Action::Set
-            },
-        ),
-        (None, Some(text), None, None) => (text, Action::Fill),
-        (None, None, Some(text), None) => (text, Action::Put(row.key.expect("`put` has a key"))),
-        (None, None, None, Some(text)) => (text, Action::Remove),
-        _ => panic!("a rule does one thing"),
+    let set = if row.force {
+        Action::Force
+    } else {
+        Action::Set
+    };
+    let put = Action::Put(row.key.unwrap_or_default());
+    let mut actions = [
+        (row.set, set),
+        (row.fill, Action::Fill),
+        (row.lead, Action::Lead),
+        (row.put, put),
+        (row.remove, Action::Remove),
+    ]
+    .into_iter()
+    .filter_map(|(text, action)| Some((text?, action)));
+    let (Some((text, action)), None) = (actions.next(), actions.next()) else {
+        panic!("a rule does one thing")
     };
     let (target, parent, field) = target(facts, id, text);
-    let source = match (row.to, row.from, row.from_sibling, row.tag_of, row.list_of) {
-        (Some(value), None, None, None, None) => {
-            Source::Constant(constant(facts, &field.kind, &value))
+    let sibling = |name: &str| place(facts, parent, name).0;
+    let source = if let Some(value) = row.to {
+        Source::Constant(constant(facts, &field.kind, &value))
+    } else if let Some(path) = row.from {
+        Source::Path(places(facts, id, path).0)
+    } else if let Some(name) = row.from_sibling {
+        Source::Sibling(sibling(name))
+    } else if let Some(name) = row.tag_of {
+        Source::TagOf(sibling(name))
+    } else if let Some(name) = row.list_of {
+        let item = struct_of(&field.kind).zip(row.r#as);
+        let holder = item.map(|(id, inner)| (id, place(facts, id, inner).0));
+        Source::ListOf {
+            place: sibling(name),
+            holder,
         }
-        (None, Some(path), None, None, None) => Source::Path(places(facts, id, path).0),
-        (None, None, Some(name), None, None) => Source::Sibling(place(facts, parent, name).0),
-        (None, None, None, Some(name), None) => Source::TagOf(place(facts, parent, name).0),
-        (None, None, None, None, Some(name)) => Source::ListOf {
-            place: place(facts, parent, name).0,
-            holder: row
-                .r#as
-                .and_then(|inner| struct_of(&field.kind).map(|id| (id, place(facts, id, inner).0))),
-        },
-        _ => Source::Nothing,
+    } else {
+        Source::Nothing
     };
     Rule {
         when: row
