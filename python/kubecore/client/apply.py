@@ -1,7 +1,7 @@
 """Client-side apply: what a manifest's author asked for last time, asks for now, and what stands, made into one patch.
 
-The last manifest is kept in the annotation that kubectl uses too, so both commands can be used on the same object. Pure: three objects
-and a schema in, a strategic merge patch out (a merge patch where the kind has no schema).
+The last manifest is kept in the annotation that kubectl uses too, so both commands can be used on the same object.
+Pure: three objects and a schema in, a strategic merge patch out (a merge patch where the kind has no schema).
 Source: https://kubernetes.io/docs/tasks/manage-kubernetes-objects/declarative-config/#how-apply-calculates-differences-and-merges-changes
 """
 
@@ -33,7 +33,8 @@ class Applied:
 
 
 async def apply(client: Client, manifest: Object, *, namespace: str = "", dry_run: bool = False) -> Applied:
-    """Creates the object or patches it into what the manifest says. Raises StatusError, KeyError for an unknown kind."""
+    """Creates the object or patches it into what the manifest says. Raises StatusError, KeyError for an unknown
+    kind."""
     resource = resource_of(manifest)
     wanted = with_last_applied(manifest)
     metadata = wanted["metadata"]

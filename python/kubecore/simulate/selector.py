@@ -1,0 +1,122 @@
+"""Which objects a Stage is for: labels, annotations, and expressions over the object in jq's words.
+
+Understood of jq: fields (`.status.phase`, `.["key"]`, `.metadata.annotations["key"]`), all elements (`.[]`), and `|
+select( .field == "text" )`. Anything else is refused when the Stage is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubecore.api.meta import Object
+
+Step = Callable[[Iterable[Any]], Iterable[Any]]
+
+_PART = re.compile(
+    r"""\s*(?:\.?\[\s*(?P<key>"(?:\\.|[^"\\])*")\s*\]|(?P<each>\.?\[\s*\])|\.(?P<name>\w+)|(?P<self>\.(?=\s|$)))"""
+)
+_SELECT = re.compile(
+    r"""\s*select\((?P<path>[^=!]+?)\s*(?P<operator>==|!=)\s*(?P<text>"(?:\\.|[^"\\])*"|true|false|null|-?\d+)\s*\)\s*$"""
+)
+
+OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
+
+
+class SelectorError(Exception):
+    """The expression uses something that is not understood."""
+
+
+class Query:
+    """A jq expression: all values that it finds in an object, nulls left out."""
+
+    def __init__(self, text: str) -> None:
+        self._steps = [step for part in text.split("|") for step in _steps(part, text)]
+
+    def find(self, obj: Object) -> list[Any]:
+        values: Iterable[Any] = (obj,)
+        for step in self._steps:
+            values = step(values)
+        return [value for value in values if value is not None]
+
+
+def _steps(part: str, text: str) -> list[Step]:
+    selection = _SELECT.match(part)
+    if selection:
+        inner = Query(selection["path"])
+        wanted, equal = json.loads(selection["text"]), selection["operator"] == "=="
+        return [lambda values: [value for value in values if (inner.find(value)[:1] == [wanted]) == equal]]
+    steps: list[Step] = []
+    at = 0
+    while part[at:].strip():
+        match = _PART.match(part, at)
+        if match is None:
+            raise SelectorError(f"not understood: {text!r} at {part[at:]!r}")
+        if match["each"]:
+            steps.append(_elements)
+        elif match["key"] or match["name"]:
+            steps.append(_field(json.loads(match["key"]) if match["key"] else match["name"]))
+        at = match.end()
+    return steps
+
+
+def _field(name: str) -> Step:
+    return lambda values: [value.get(name) for value in values if isinstance(value, dict)]
+
+
+def _elements(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, dict):
+            yield from value.values()
+        elif isinstance(value, list):
+            yield from value
+
+
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    query: Query
+    operator: str
+    values: frozenset[str]
+
+    def matches(self, obj: Object) -> bool:
+        found = self.query.find(obj)
+        if self.operator in ("Exists", "DoesNotExist"):
+            return bool(found) == (self.operator == "Exists")
+        # Compared as text, as a Stage writes them: "True", "3".
+        among = any(_as_text(value) in self.values for value in found)
+        return among == (self.operator == "In")
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+class Selector:
+    """All of it must hold."""
+
+    def __init__(self, selector: Mapping[str, Any] | None) -> None:
+        """Raises SelectorError."""
+        selector = selector or {}
+        self._labels: Mapping[str, str] = selector.get("matchLabels") or {}
+        self._annotations: Mapping[str, str] = selector.get("matchAnnotations") or {}
+        self._expressions = []
+        for expression in selector.get("matchExpressions") or ():
+            if expression.get("operator") not in OPERATORS:
+                raise SelectorError(f"operator {expression.get('operator')!r}: there are {', '.join(OPERATORS)}")
+            values = frozenset(_as_text(value) for value in expression.get("values") or ())
+            self._expressions.append(_Expression(Query(expression["key"]), expression["operator"], values))
+
+    def matches(self, obj: Object) -> bool:
+        metadata = obj.get("metadata", {})
+        labels = metadata.get("labels") or {}
+        annotations = metadata.get("annotations") or {}
+        return (
+            all(labels.get(name) == value for name, value in self._labels.items())
+            and all(annotations.get(name) == value for name, value in self._annotations.items())
+            and all(expression.matches(obj) for expression in self._expressions)
+        )
