@@ -8,12 +8,11 @@ of its own identity.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-
-import structlog
 
 from kubecore.api.clock import Clock, SystemClock
 from kubecore.apiserver.access import kubeconfig
@@ -30,7 +29,7 @@ RESTART_SECONDS_FIRST = 0.5
 RESTART_SECONDS_MAX = 30.0
 """A loop that ends by an error is started again after a pause that doubles from the first to the second."""
 
-log = structlog.get_logger("kubecore.cluster")
+log = logging.getLogger(__name__)
 
 
 class ControlPlane:
@@ -118,7 +117,7 @@ class ControlPlane:
                 await run()
                 return
             except Exception:  # whatever it is, the other parts go on, and it is logged here, once
-                log.exception("a part failed and is started again", part=name)
+                log.exception("%s failed and is started again", name)
             if self.clock.monotonic() - started > RESTART_SECONDS_MAX:
                 pause_seconds = RESTART_SECONDS_FIRST
             await asyncio.sleep(pause_seconds)

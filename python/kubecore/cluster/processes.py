@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-
-import structlog
 
 from kubecore.apiserver.access import kubeconfig
 from kubecore.apiserver.access.certificates import Certificates
@@ -33,7 +32,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nodes": ("system:kubecore:simulated-nodes", ("system:nodes",)),
 }
 
-log = structlog.get_logger("kubecore.processes")
+log = logging.getLogger(__name__)
 
 
 class Processes:
@@ -93,7 +92,7 @@ class Processes:
                 async with asyncio.timeout(STOP_SECONDS):
                     await child.wait()
             except TimeoutError:
-                log.warning("a part did not end in time and is killed", part=name)
+                log.warning("%s did not end in time and is killed", name)
                 child.kill()
         for task in self._tasks:
             task.cancel()
@@ -135,7 +134,7 @@ class Processes:
                     child.kill()
             if self._stopping:
                 return
-            log.warning("a part ended and is started again", part=name, code=code)
+            log.warning("%s ended with %s and is started again", name, code)
             if loop.time() - started > RESTART_SECONDS_MAX:
                 pause_seconds = RESTART_SECONDS_FIRST
             await asyncio.sleep(pause_seconds)
@@ -148,7 +147,7 @@ class Processes:
             if text.startswith("ready"):
                 self._ready[name].set()
             elif text.startswith("error"):
-                log.error(text, part=name)
+                log.error("%s: %s", name, text)
 
     def _arguments(self, name: str) -> list[str]:
         """Upstream's flag names where upstream has them."""

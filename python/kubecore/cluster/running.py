@@ -16,8 +16,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-import structlog
-
 from kubecore.api.clock import SystemClock
 from kubecore.apiserver.storage.protocol import StorageError
 from kubecore.client.client import Client
@@ -31,7 +29,7 @@ from kubecore.cluster.runfile import RunFile
 
 FAILED = 1
 
-log = structlog.get_logger("kubecore.running")
+log = logging.getLogger(__name__)
 
 Announce = Callable[[str], None]
 
@@ -48,19 +46,9 @@ class Runnable(Protocol):
 
 
 def configure_logging(*, verbose: bool) -> None:
-    """Key and value lines on standard error; without `verbose` only warnings and worse."""
+    """Lines on standard error; without `verbose` only warnings and worse."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(),
-        ],
-    )
 
 
 def run_until_signalled(options: ClusterOptions, *, announce: Announce, started: float) -> int:
@@ -164,7 +152,7 @@ async def _run_loop(
     await asyncio.gather(working, stopping, return_exceptions=True)
     await identities.close()
     if failure is not None:
-        log.error("the part failed", part=name, exc_info=failure)
+        log.error("%s failed", name, exc_info=failure)
         announce(f"error: {failure!r}")
         return FAILED
     return 0
