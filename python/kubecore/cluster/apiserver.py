@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 from kubecore.api.clock import Clock
+from kubecore.api.meta import Object
 from kubecore.apiserver.access import token_file
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.access.gate import AccessOptions, build_gate
@@ -53,7 +54,7 @@ class ApiServerPart:
             escalation=gate.escalation,
             virtual=gate.reviews,
         )
-        self.tokens = gate.tokens
+        self._tokens = gate.tokens
         self._server = APIServer(
             storage=self._storage,
             gate=gate,
@@ -88,6 +89,10 @@ class ApiServerPart:
 
     def client(self, identity: str) -> Client:
         return Client(self.transport(identity))
+
+    def sign_token(self, service_account: Object, secret_name: str) -> str:
+        """A token that lives as long as its secret, for the token controller."""
+        return self._tokens.issue_legacy(service_account=service_account, secret_name=secret_name)
 
     def _bootstrap(self) -> None:
         """Upstream's namespaces, the `kubernetes` Service and the system priority classes."""

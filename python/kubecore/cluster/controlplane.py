@@ -48,7 +48,11 @@ class ControlPlane:
         self._server = ApiServerPart(self.options, clock=self.clock, randomness=self._random)
         await self._server.start()
         world = World(
-            self.options, self._server.transport, self.clock, self._random, LoopKeys(self.certificates.ca_pem)
+            self.options,
+            self._server.transport,
+            self.clock,
+            self._random,
+            LoopKeys(self.certificates.ca_pem, self._server.sign_token),
         )
         for name, make in LOOPS.items():
             loop = make(world)

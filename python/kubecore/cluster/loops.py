@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from kubecore.api.clock import Clock
@@ -17,6 +16,7 @@ from kubecore.client.client import Client
 from kubecore.cluster.identities import TransportFor
 from kubecore.cluster.options import ClusterOptions
 from kubecore.controllers.manager import ControllerManager
+from kubecore.controllers.token import SignToken
 from kubecore.scheduler.scheduler import Scheduler
 
 SCHEDULER_IDENTITY = "system:kube-scheduler"
@@ -24,10 +24,10 @@ SCHEDULER_IDENTITY = "system:kube-scheduler"
 
 @dataclass(frozen=True, slots=True)
 class LoopKeys:
-    """What the controllers publish or sign with: the root CA, and the key of service account tokens (None: none are signed)."""
+    """What the controllers publish or sign with: the root CA, and how tokens for secrets are signed (None: they are not)."""
 
     ca_pem: bytes
-    service_account_key_file: Path | None = None
+    sign_token: SignToken | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,18 @@ def _controllers(world: World) -> Loop | None:
         clock=world.clock,
         randomness=world.randomness,
         controllers=options.controllers.split(","),
-        options=controller_options(options, ca_pem=world.keys.ca_pem),
+        options=controller_options(options, world.keys),
     )
     return Loop(manager.run, manager.wait_synced, manager)
 
 
-def controller_options(options: ClusterOptions, *, ca_pem: bytes) -> dict[str, object]:
-    """Named as upstream's kube-controller-manager names its flags."""
+def controller_options(options: ClusterOptions, keys: LoopKeys) -> dict[str, object]:
+    """As the controllers name what they can be told."""
     return {
         "node_monitor_grace_period_seconds": options.node_monitor_grace_seconds,
         "node_monitor_period_seconds": options.node_monitor_period_seconds,
-        "root_ca_pem": ca_pem.decode(),
+        "root_ca_pem": keys.ca_pem.decode(),
+        "sign_token": keys.sign_token,
     }
 
 

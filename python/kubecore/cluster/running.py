@@ -17,6 +17,9 @@ from pathlib import Path
 from typing import Protocol
 
 from kubecore.api.clock import SystemClock
+from kubecore.api.meta import Object
+from kubecore.api.scheme import Resource
+from kubecore.apiserver.access.tokens import ServiceAccountTokens
 from kubecore.apiserver.storage.protocol import StorageError
 from kubecore.client.client import Client
 from kubecore.client.kubeconfig import ClientConfig, KubeconfigError, load
@@ -26,6 +29,7 @@ from kubecore.cluster.identities import RemoteIdentities
 from kubecore.cluster.loops import LOOPS, LoopKeys, World
 from kubecore.cluster.options import ClusterOptions
 from kubecore.cluster.runfile import RunFile
+from kubecore.controllers.token import SignToken
 
 FAILED = 1
 
@@ -113,10 +117,28 @@ def run_loop(
         return FAILED
     keys = LoopKeys(
         ca_pem=ca_file.read_bytes() if ca_file else config.certificate_authority_pem,
-        service_account_key_file=service_account_key_file,
+        sign_token=_signer(service_account_key_file),
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run_loop(name, options, config, keys, announce=announce, leader_elect=leader_elect))
+
+
+class _NoObjects:
+    """A `StorageReader` for who only signs."""
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        return None
+
+    def list(self, resource: Resource, namespace: str = "") -> list[Object]:
+        return []
+
+
+def _signer(key_file: Path | None) -> SignToken | None:
+    """Signs tokens for secrets with the key that the API server verifies with."""
+    if key_file is None or not key_file.exists():
+        return None
+    tokens = ServiceAccountTokens(key_file.read_bytes, _NoObjects(), now=time.time, randomness=random.Random())
+    return lambda account, secret_name: tokens.issue_legacy(service_account=account, secret_name=secret_name)
 
 
 async def _run_loop(

@@ -99,7 +99,7 @@ class Controller:
     name: ClassVar[str]
     """As `--controllers` has it: `replicaset-controller`."""
     identity: ClassVar[str]
-    """The service account in kube-system that it acts as."""
+    """The service account in kube-system that it acts as; empty: the manager's own identity."""
     component: ClassVar[str]
     """How its events call it."""
 

@@ -21,7 +21,8 @@ IDENTITY = "system:kube-controller-manager"
 
 
 def identity_of(controller: type[Controller]) -> str:
-    return f"system:serviceaccount:kube-system:{controller.identity}"
+    """Its own service account; as upstream, one without acts as the manager itself."""
+    return f"system:serviceaccount:kube-system:{controller.identity}" if controller.identity else IDENTITY
 
 
 def chosen(switches: Sequence[str]) -> list[type[Controller]]:

@@ -8,7 +8,11 @@ from kubecore.controllers.base import Controller
 from kubecore.controllers.deployment import Deployment
 from kubecore.controllers.endpoints import Endpoints
 from kubecore.controllers.endpointslice import EndpointSlices
+from kubecore.controllers.namespace import Namespaces
 from kubecore.controllers.replication import ReplicaSet, ReplicationController
+from kubecore.controllers.root_ca import RootCaPublisher
+from kubecore.controllers.service_account import ServiceAccounts
+from kubecore.controllers.token import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,10 @@ class Entry:
 
 
 CONTROLLERS = (
+    Entry(Tokens, ("serviceaccount-token",)),
+    Entry(ServiceAccounts, ("serviceaccount",)),
+    Entry(RootCaPublisher, ("root-ca-cert-publisher",)),
+    Entry(Namespaces, ("namespace",)),
     Entry(Endpoints, ("endpoint",)),
     Entry(EndpointSlices, ("endpointslice",)),
     Entry(ReplicationController, ("replicationcontroller",)),
