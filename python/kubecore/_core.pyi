@@ -4,7 +4,7 @@ Owners: Store, Notifier: rust_core/py/src/store.rs; objects: object.rs; Kernel: 
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, Self, final
 
 # ─────────────────────────────── store ───────────────────────────────
 
@@ -174,10 +174,10 @@ class Call:
 
 @final
 class Answer:
-    def __init__(
-        self, id: int, status: int, body: bytes, *, content_type: str = "application/json",
+    def __new__(
+        cls, id: int, status: int, body: bytes, *, content_type: str = "application/json",
         headers: Sequence[tuple[str, str]] = (), revision: int = 0,
-    ) -> None: ...
+    ) -> Self: ...
     id: int
     status: int
     body: bytes
@@ -188,9 +188,9 @@ class Answer:
 @final
 class Allow:
     """The verdict on a read: serve it, and remember that for as long as the epoch stands."""
-    def __init__(
-        self, id: int, *, epoch: int, user: str, any_name: bool = False, any_namespace: bool = False, ttl_seconds: float = 0.0,
-    ) -> None: ...
+    def __new__(
+        cls, id: int, *, epoch: int, user: str, any_name: bool = False, any_namespace: bool = False, ttl_seconds: float = 0.0,
+    ) -> Self: ...
     id: int
     user: str
 
@@ -215,7 +215,7 @@ class LocalWatch:
 @final
 class Notifier:
     """Wakes one event loop: readable when a LocalWatch has events or an awaited revision is durable."""
-    def __init__(self, store: Store) -> None: ...
+    def __new__(cls, store: Store) -> Self: ...
     def fileno(self) -> int: ...
     def drain(self) -> tuple[list[int], int]:
         """(ids of watches that have something, the durable revision)."""
@@ -223,7 +223,7 @@ class Notifier:
 
 @final
 class Door:
-    def __init__(self, store: Store) -> None: ...
+    def __new__(cls, store: Store) -> Self: ...
     def serve_resources(self, rows: bytes) -> None:
         """The resources whose reads the wire serves by itself: rows as `resources()` gives them."""
     def listen(
@@ -300,7 +300,7 @@ class Kernel:
     splitmix64) wins. The same seed, events and calls give the same decisions. Methods may be called from any thread; they take turns,
     with the GIL released. Memory: what pods and nodes ask and offer, plus at most a million (class of equal pods × node) cells.
     """
-    def __init__(self, *, seed: int = 0, scheduler_name: str = "default-scheduler") -> None:
+    def __new__(cls, *, seed: int = 0, scheduler_name: str = "default-scheduler") -> Self:
         """`seed`: 0 to 2**64-1."""
     def node_event(
         self, type: str, body: bytes

@@ -239,7 +239,7 @@ fn expected_of(expected: i64) -> PyResult<Expected> {
 #[pymethods]
 impl Store {
     #[staticmethod]
-    #[pyo3(signature = (directory, *, policy_prefixes = Vec::new()))]
+    #[pyo3(signature = (directory, *, policy_prefixes = Vec::new()), text_signature = "(directory, *, policy_prefixes=())")]
     fn open(py: Python<'_>, directory: PathBuf, policy_prefixes: Vec<String>) -> PyResult<Store> {
         let options = Options {
             policy_prefixes,
@@ -253,7 +253,7 @@ impl Store {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (*, policy_prefixes = Vec::new(), threadless = false))]
+    #[pyo3(signature = (*, policy_prefixes = Vec::new(), threadless = false), text_signature = "(*, policy_prefixes=(), threadless=False)")]
     fn memory(policy_prefixes: Vec<String>, threadless: bool) -> Store {
         let options = Options {
             policy_prefixes,
@@ -307,7 +307,7 @@ impl Store {
         self.store().view(Head::Applied).count(prefix)
     }
 
-    #[pyo3(signature = (key, value, *, splice = -1, expected = -1, ttl_seconds = 0))]
+    #[pyo3(signature = (key, value, *, splice = -1, expected = -1, ttl_seconds = 0), text_signature = "($self, key, value, *, splice=-1, expected=-1, ttl_seconds=0)")]
     fn put(
         &self,
         py: Python<'_>,
@@ -334,7 +334,7 @@ impl Store {
         self.apply_one(py, txn)
     }
 
-    #[pyo3(signature = (key, *, expected = -1, value = None, splice = -1))]
+    #[pyo3(signature = (key, *, expected = -1, value = None, splice = -1), text_signature = "($self, key, *, expected=-1, value=None, splice=-1)")]
     fn delete(
         &self,
         py: Python<'_>,
@@ -359,7 +359,7 @@ impl Store {
         )
     }
 
-    #[pyo3(signature = (compares, puts, deletes = Vec::new()))]
+    #[pyo3(signature = (compares, puts, deletes = Vec::new()), text_signature = "($self, compares, puts, deletes=())")]
     fn transact(
         &self,
         py: Python<'_>,

@@ -183,7 +183,10 @@ pub struct Answer {
 #[pymethods]
 impl Answer {
     #[new]
-    #[pyo3(signature = (id, status, body, *, content_type="application/json".to_owned(), headers=Vec::new(), revision=0))]
+    #[pyo3(
+        signature = (id, status, body, *, content_type="application/json".to_owned(), headers=Vec::new(), revision=0),
+        text_signature = "(id, status, body, *, content_type='application/json', headers=(), revision=0)"
+    )]
     fn new(
         id: u64,
         status: u16,
