@@ -181,10 +181,12 @@ fn healthy(component: &Value) -> Option<&Value> {
 
 fn subjects(binding: &Value, argument: &Argument<'_>) -> Value {
     let of_kind = items(binding, "subjects").filter(|subject| subject["kind"] == argument.of);
-    let name = |subject: &Value| match (argument.of, text_at(subject, "namespace")) {
-        ("ServiceAccount", namespace) if !namespace.is_empty() => {
-            format!("{namespace}/{}", text_at(subject, "name"))
-        }
+    let name = |subject: &Value| match argument.of {
+        "ServiceAccount" => format!(
+            "{}/{}",
+            text_at(subject, "namespace"),
+            text_at(subject, "name")
+        ),
         _ => text_at(subject, "name").to_owned(),
     };
     of_kind.map(name).collect::<Vec<_>>().join(", ").into()
