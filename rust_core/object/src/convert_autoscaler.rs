@@ -221,13 +221,27 @@ fn source(metric: &Value) -> Option<&'static Source> {
     SOURCES.iter().find(|source| metric["type"] == source.kind)
 }
 
+/// Quantities that v1 always writes, as zero if there is nothing.
+const ALWAYS_WRITTEN: [(&str, &str); 7] = [
+    ("Object", "targetValue"),
+    ("Object", "currentValue"),
+    ("Pods", "targetAverageValue"),
+    ("Pods", "currentAverageValue"),
+    ("Resource", "currentAverageValue"),
+    ("ContainerResource", "currentAverageValue"),
+    ("External", "currentValue"),
+];
+
 fn to_v1_fields(metric: &Value, source: &Source, fields: &[(&str, &str)]) -> Value {
-    let values = fields.iter().filter_map(|(path, name)| {
-        Some((
-            (*name).to_owned(),
-            metric[source.name].pointer(path)?.clone(),
-        ))
-    });
+    let value = |path: &str, name: &str| {
+        let zero = ALWAYS_WRITTEN
+            .contains(&(source.kind, name))
+            .then(|| Value::from("0"));
+        metric[source.name].pointer(path).cloned().or(zero)
+    };
+    let values = fields
+        .iter()
+        .filter_map(|(path, name)| Some(((*name).to_owned(), value(path, name)?)));
     json!({"type": source.kind, source.name: Value::Object(values.collect())})
 }
 
