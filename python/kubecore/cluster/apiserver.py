@@ -40,6 +40,9 @@ class ApiServerPart:
             directory / PKI_DIRECTORY if directory is not None else None,
             bind_address=options.bind_address,
             service_ip=first_service_address(options.service_cidr),
+            now=clock.now,
+            # Without a socket nobody can misuse keys that a seed makes again, and one seed makes one history.
+            randomness=random.Random(options.seed) if options.seed is not None and options.port is None else None,
         )
         self._storage = open_storage(options, directory)
         gate = build_gate(self._storage, self.certificates, access, now=clock.now, randomness=randomness)

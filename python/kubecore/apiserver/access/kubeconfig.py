@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from kubecore.apiserver.access.certificates import KeyPair, write_atomically
+from kubecore.apiserver.access.certificates import write_atomically
+from kubecore.apiserver.access.signing import KeyPair
 
 NAME = "kubecore"
 _SECTIONS = ("clusters", "users", "contexts")

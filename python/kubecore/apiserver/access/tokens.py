@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import random
 import uuid
 from collections import OrderedDict
@@ -18,6 +19,7 @@ from typing import Any
 
 from kubecore.api.meta import Object, name_of, namespace_of, parse_timestamp, uid_of
 from kubecore.api.scheme import core
+from kubecore.apiserver.access.signing import load_key, sign_es256
 from kubecore.apiserver.registry.admission import StorageReader, User
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
@@ -137,17 +139,17 @@ class ServiceAccountTokens:
         return {"name": node_name, "uid": uid_of(node)} if node is not None else {"name": node_name}
 
     def _sign(self, claims: Claims) -> str:
-        import jwt
-
         key, _, key_id = self._keys()
-        return jwt.encode(claims, key, algorithm="ES256", headers={"kid": key_id})
+        parts = ({"alg": "ES256", "kid": key_id}, claims)
+        content = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in parts)
+        return f"{content}.{_base64url(sign_es256(key, content.encode()))}"
 
     def _keys(self) -> tuple[Any, Any, str]:
         """(private key, public key, key id)."""
         if self._loaded is None:
             from cryptography.hazmat.primitives import serialization
 
-            private = serialization.load_pem_private_key(self._key_pem(), None)
+            private = load_key(self._key_pem())
             public = private.public_key()
             der = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
             self._loaded = (private, public, _base64url(hashlib.sha256(der).digest()))

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import random
 import stat
-from datetime import UTC, datetime, timedelta
+import time
 from pathlib import Path
 
 from cryptography import x509
@@ -9,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from kubecore.apiserver.access import certificates
+from kubecore.apiserver.access import signing
 from kubecore.apiserver.access.certificates import Certificates
 
 
@@ -86,18 +87,14 @@ def test_keys_on_disk_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert {stat.S_IMODE(key.stat().st_mode) for key in keys} == {0o600}
 
 
-def test_a_certificate_near_its_end_is_renewed_and_the_ca_stays(tmp_path: Path, monkeypatch: object) -> None:
+def test_a_certificate_near_its_end_is_renewed_and_the_ca_stays(tmp_path: Path) -> None:
     old = Certificates(tmp_path / "pki")
-    lifetime = certificates.LEAF_LIFETIME
-    certificates.LEAF_LIFETIME = timedelta(days=10)
-    try:
-        nearly_over = old.server
-    finally:
-        certificates.LEAF_LIFETIME = lifetime
-    renewed = Certificates(tmp_path / "pki")
+    nearly_over = old.server
+    soon = time.time() + (365 - 20) * 24 * 3600
+    renewed = Certificates(tmp_path / "pki", now=lambda: soon)
     assert renewed.server != nearly_over
     assert renewed.ca_pem == old.ca_pem
-    assert load(renewed.server.certificate_pem).not_valid_after_utc > datetime.now(UTC) + timedelta(days=300)
+    assert signing.ends_at(renewed.server.certificate_pem) > soon + 300 * 24 * 3600
 
 
 def test_another_bind_address_makes_another_server_certificate(tmp_path: Path) -> None:
@@ -112,3 +109,16 @@ def test_leaves_of_a_lost_ca_are_made_again(tmp_path: Path) -> None:
     for name in ("ca.crt", "ca.key"):
         (tmp_path / "pki" / name).unlink()
     assert Certificates(tmp_path / "pki").server != first
+
+
+def test_one_seed_makes_the_same_keys_and_certificates_in_virtual_time() -> None:
+    def made(seed: int) -> list[object]:
+        pki = Certificates(now=lambda: 1e9, randomness=random.Random(seed))
+        return [pki.ca_pem, pki.server, pki.admin, pki.service_account_key_pem]
+
+    assert made(1) == made(1)
+    assert not any(one == other for one, other in zip(made(1), made(2), strict=True))
+
+
+def test_without_a_seed_every_cluster_has_its_own_keys() -> None:
+    assert Certificates().ca_pem != Certificates().ca_pem

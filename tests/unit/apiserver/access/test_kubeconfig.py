@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from kubecore.apiserver.access import kubeconfig
-from kubecore.apiserver.access.certificates import KeyPair
+from kubecore.apiserver.access.signing import KeyPair
 
 PAIR = KeyPair(b"certificate", b"key")
 
