@@ -55,8 +55,7 @@ def test_ten_thousand_pods_are_decided_over_five_thousand_nodes(benchmark: Any, 
 
     def prepare() -> tuple[tuple[Kernel], dict[str, Any]]:
         kernel = kernel_with_nodes()
-        for body in bodies:
-            kernel.pod_event("ADDED", body)
+        kernel.pod_events([("ADDED", body) for body in bodies])
         return (kernel,), {}
 
     decisions = benchmark.pedantic(lambda kernel: kernel.schedule(keys), setup=prepare, rounds=3)
@@ -68,8 +67,7 @@ def test_pod_events_are_read(benchmark: Any) -> None:
     bodies = pods(1)
 
     def read(kernel: Kernel) -> None:
-        for body in bodies:
-            kernel.pod_event("ADDED", body)
+        kernel.pod_events([("ADDED", body) for body in bodies])
 
     benchmark.pedantic(read, setup=lambda: ((Kernel(),), {}), rounds=3)
     benchmark.extra_info["events_per_second"] = PODS / benchmark.stats.stats.median

@@ -126,8 +126,7 @@ class Bench:
             node = {"metadata": {"name": f"node-{index}"}, "status": {"allocatable": allocatable}}
             kernel.node_event("ADDED", json.dumps(node).encode())
         keys = [f"{NAMESPACE}/{index}" for index in range(self._settings.pods)]
-        for index in range(self._settings.pods):
-            kernel.pod_event("ADDED", pod_body(str(index), NAMESPACE))
+        kernel.pod_events([("ADDED", pod_body(str(index), NAMESPACE)) for index in range(self._settings.pods)])
         started = time.perf_counter()
         decisions = kernel.schedule(keys)
         seconds = time.perf_counter() - started

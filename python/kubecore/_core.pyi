@@ -298,7 +298,7 @@ class Kernel:
     TaintToleration 3, NodeAffinity 2, NodeResourcesFit (LeastAllocated) 1, NodeResourcesBalancedAllocation 1, ImageLocality 1;
     upstream's 1.35 arithmetic. Between equal scores the larger of (FNV-1a(name) xor seed, moved on by each pod placed there, through
     splitmix64) wins. The same seed, events and calls give the same decisions. Methods may be called from any thread; they take turns,
-    with the GIL released. Memory: what pods and nodes ask and offer, plus at most a million (class of equal pods × node) cells.
+    long ones with the GIL released. Memory: what pods and nodes ask and offer, plus at most a million (class of equal pods × node) cells.
     """
     def __new__(cls, *, seed: int = 0, scheduler_name: str = "default-scheduler") -> Self:
         """`seed`: 0 to 2**64-1."""
@@ -307,9 +307,9 @@ class Kernel:
     ) -> list[Literal["added", "removed", "allocatable", "labels", "taints"]]:
         """A node's watch event (ADDED, MODIFIED, DELETED; encoded object). Says what changed for scheduling; empty: nothing. Raises
         ValueError (not a Node, another type)."""
-    def pod_event(self, type: str, body: bytes) -> PodChange:
-        """A pod's watch event. An event without a node leaves an assumption standing; the same name with another uid is another
-        pod. Raises ValueError."""
+    def pod_events(self, events: Sequence[tuple[str, bytes]]) -> list[PodChange | ValueError]:
+        """Pods' watch events, in order; one that cannot be read is a ValueError in its place, not raised. An event without a node
+        leaves an assumption standing; the same name with another uid is another pod. Raises ValueError for another type of event."""
     def schedule(self, keys: list[str]) -> list[tuple[str, str | None, Failure | None]]:
         """Decides in the order given, each pod seeing those before it: (key, node, None), now assumed there; (key, None, failure);
         (key, None, None) if it is not pending any more. The same as one call for each key."""

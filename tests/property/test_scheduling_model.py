@@ -152,8 +152,7 @@ def test_the_kernel_places_every_pod_where_the_plain_model_does(seed: int) -> No
     model, kernel = model_of(nodes, seed), Kernel(seed=seed)
     for node in nodes:
         kernel.node_event("ADDED", json.dumps(node).encode())
-    for pod in pods:
-        kernel.pod_event("ADDED", json.dumps(pod).encode())
+    kernel.pod_events([("ADDED", json.dumps(pod).encode()) for pod in pods])
     for (key, placed, failure), pod in zip(
         kernel.schedule([f"default/{pod['metadata']['name']}" for pod in pods]), pods, strict=True
     ):

@@ -110,12 +110,10 @@ class Scheduler:
 
     def _on_pods(self, events: list[WatchEvent]) -> None:
         happenings: set[Happening] = set()
-        for event_type, body in events:
-            try:
-                change = self.kernel.pod_event(event_type, body)
-            except ValueError as unreadable:
+        for change, (_, body) in zip(self.kernel.pod_events(events), events, strict=True):
+            if isinstance(change, ValueError):
                 # One object that no server should have stored must not keep all others from their nodes.
-                log.error("a pod is left alone: %s", unreadable)
+                log.error("a pod is left alone: %s", change)
                 continue
             if change.frees:
                 happenings.add("pod left")

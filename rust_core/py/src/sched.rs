@@ -146,12 +146,29 @@ impl Kernel {
             .collect())
     }
 
-    fn pod_event(&self, py: Python<'_>, r#type: &str, body: PyBackedBytes) -> PyResult<PodChange> {
-        let kind = event_kind(r#type)?;
-        let inner = py
-            .detach(|| self.inner.lock().pod_event(kind, &body))
-            .map_err(failed)?;
-        Ok(PodChange { inner })
+    fn pod_events(
+        &self,
+        py: Python<'_>,
+        events: Vec<(PyBackedStr, PyBackedBytes)>,
+    ) -> PyResult<Vec<Py<PyAny>>> {
+        let kinds: Vec<sched::EventKind> = events
+            .iter()
+            .map(|(kind, _)| event_kind(kind))
+            .collect::<PyResult<_>>()?;
+        // Released once for all: giving the GIL away for each event would mean waiting for it as often.
+        let changes = py.detach(|| {
+            let mut kernel = self.inner.lock();
+            let each = kinds.iter().zip(&events);
+            each.map(|(kind, (_, body))| kernel.pod_event(*kind, body))
+                .collect::<Vec<_>>()
+        });
+        changes
+            .into_iter()
+            .map(|change| match change {
+                Ok(inner) => Ok(Py::new(py, PodChange { inner })?.into_any()),
+                Err(unreadable) => Ok(failed(unreadable).into_value(py).into_any()),
+            })
+            .collect()
     }
 
     fn schedule(&self, py: Python<'_>, keys: Vec<PyBackedStr>) -> Vec<Decision> {
