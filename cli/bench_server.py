@@ -78,10 +78,9 @@ class Process:
 
 def scheduler_kubeconfig(data_dir: Path, administrator: ClientConfig, path: Path) -> Path:
     """The scheduler's own identity, signed by the cluster's authority: it runs with its least role here, too."""
-    from kubecore.cluster.apiserver import PKI_DIRECTORY
-
     from kubecore.apiserver.access import kubeconfig
     from kubecore.apiserver.access.certificates import Certificates
+    from kubecore.cluster.apiserver import PKI_DIRECTORY
 
     certificates = Certificates(data_dir / PKI_DIRECTORY, bind_address="127.0.0.1", service_ip="10.96.0.1")
     client = certificates.client("system:kube-scheduler")
