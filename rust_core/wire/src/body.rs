@@ -11,12 +11,13 @@ use tokio::sync::watch;
 
 use crate::door::{Door, PendingWatch};
 use crate::list::List;
+use crate::list_body::ListBody;
 use crate::listener::Phase;
 use crate::watch_body::WatchBody;
 
 pub enum WireBody {
     Full(Option<Bytes>),
-    List(Box<List>),
+    List(ListBody),
     Watch(Pin<Box<WatchBody>>),
 }
 
@@ -25,8 +26,8 @@ impl WireBody {
         WireBody::Full(Some(body).filter(|body| !body.is_empty()))
     }
 
-    pub fn list(list: Box<List>) -> Self {
-        WireBody::List(list)
+    pub fn list(list: Box<List>, door: Arc<Door>) -> Self {
+        WireBody::List(ListBody::new(list, door))
     }
 
     pub fn watch(watch: Box<PendingWatch>, door: Arc<Door>, phase: watch::Receiver<Phase>) -> Self {
@@ -43,14 +44,14 @@ impl Body for WireBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = match &mut *self {
-            WireBody::Full(body) => body.take(),
+            WireBody::Full(body) => body.take().map(Ok),
             WireBody::List(list) => list.segment(),
             WireBody::Watch(watch) => match watch.as_mut().poll_segment(context) {
-                Poll::Ready(segment) => segment,
+                Poll::Ready(segment) => segment.map(Ok),
                 Poll::Pending => return Poll::Pending,
             },
         };
-        Poll::Ready(frame.map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(frame.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

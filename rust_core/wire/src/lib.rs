@@ -21,6 +21,7 @@ mod encoder;
 mod error;
 mod handover;
 mod list;
+mod list_body;
 mod listener;
 mod metrics;
 mod options;

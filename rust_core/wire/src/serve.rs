@@ -74,7 +74,7 @@ pub async fn handle(
     };
     let response = match served {
         Served::Reply(reply) => write(reply, audit_id),
-        Served::List(list) => streamed(WireBody::list(list), audit_id),
+        Served::List(list) => streamed(WireBody::list(list, door.clone()), audit_id),
         Served::Watch(watch) => streamed(WireBody::watch(watch, door.clone(), phase), audit_id),
     };
     door.metrics

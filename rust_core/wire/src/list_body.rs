@@ -1,0 +1,147 @@
+//! A list as an HTTP body. It holds a snapshot of the store, so a client that stops taking it loses it.
+//!
+//! A stalled connection is cut by `cut_io`; on HTTP/2 one stream may stall while its connection lives, and then nobody asks its body
+//! for more. So a long list is looked at every `STALL_TIMEOUT`: if nothing was taken in between, the snapshot is let go, and the
+//! stream ends with an error when it is next asked.
+
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use crate::cut_io::STALL_TIMEOUT;
+use crate::door::Door;
+use crate::list::List;
+
+/// Shorter lists fit into what hyper and the kernel queue, and are gone at once.
+const WATCHED_FROM_SEGMENT: u64 = 4;
+
+pub struct ListBody {
+    held: Arc<Mutex<Held>>,
+    door: Arc<Door>,
+}
+
+struct Held {
+    list: Option<Box<List>>,
+    segments: u64,
+    cut: bool,
+}
+
+impl ListBody {
+    pub fn new(list: Box<List>, door: Arc<Door>) -> Self {
+        let held = Held {
+            list: Some(list),
+            segments: 0,
+            cut: false,
+        };
+        ListBody {
+            held: Arc::new(Mutex::new(held)),
+            door,
+        }
+    }
+
+    /// The next segment; None at the end.
+    pub fn segment(&self) -> Option<io::Result<Bytes>> {
+        let mut held = self.held.lock();
+        held.segments += 1;
+        if held.segments == WATCHED_FROM_SEGMENT {
+            tokio::spawn(cut_if_stalled(
+                Arc::downgrade(&self.held),
+                self.door.clone(),
+            ));
+        }
+        if held.cut {
+            return Some(Err(io::ErrorKind::TimedOut.into()));
+        }
+        let segment = held.list.as_mut()?.segment();
+        if segment.is_none() {
+            held.list = None;
+        }
+        segment.map(Ok)
+    }
+}
+
+async fn cut_if_stalled(held: Weak<Mutex<Held>>, door: Arc<Door>) {
+    let mut seen = 0;
+    loop {
+        sleep(STALL_TIMEOUT).await;
+        let Some(held) = held.upgrade() else { return };
+        let mut held = held.lock();
+        if held.list.is_none() {
+            return;
+        }
+        if held.segments == seen {
+            held.list = None;
+            held.cut = true;
+            door.metrics
+                .slow_readers_cut
+                .fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        seen = held.segments;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::accept::Transform;
+    use crate::encoder::Encoder;
+    use crate::options::Options;
+    use crate::request::Query;
+    use crate::resources::Resources;
+    use crate::selection::Selection;
+    use kubecore_store::{Store, Txn, Value};
+    use kubecore_watch::Hub;
+
+    fn long_list() -> (ListBody, Arc<Door>) {
+        let store = Arc::new(Store::memory(kubecore_store::Options::default()));
+        for number in 0..20 {
+            let value = Value::plain(format!(r#"{{"x":"{}"}}"#, "x".repeat(100_000)));
+            store
+                .apply(Txn::new().put(format!("/registry/core/pods/a/{number}"), value))
+                .unwrap();
+            store.write_pending().unwrap();
+        }
+        let rows = br#"[{"group":"","version":"v1","plural":"pods","kind":"Pod","namespaced":true,"verbs":["list"]}]"#;
+        let resource = Resources::from_json(rows)
+            .unwrap()
+            .find("", "v1", "pods")
+            .unwrap()
+            .clone();
+        let options = Options::parse(&Query::default(), false).unwrap();
+        let selection = Selection::parse(&resource, &options).unwrap();
+        let prefix = resource.key_prefix("");
+        let encoder = Encoder::new(resource, Transform::None, options.include_object);
+        let list = List::new(&store, prefix, encoder, selection, &options).unwrap();
+        let door = Arc::new(Door::new(store.clone(), Hub::new(store)));
+        (ListBody::new(Box::new(list), door.clone()), door)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_nobody_takes_loses_its_snapshot() {
+        let (body, door) = long_list();
+        for _ in 0..WATCHED_FROM_SEGMENT {
+            assert!(body.segment().unwrap().is_ok());
+        }
+        sleep(STALL_TIMEOUT * 3).await;
+        assert!(body.held.lock().list.is_none());
+        assert!(body.segment().unwrap().is_err());
+        assert_eq!(door.metrics.slow_readers_cut.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_is_taken_slowly_but_steadily_is_whole() {
+        let (body, door) = long_list();
+        let mut size_bytes = 0;
+        while let Some(segment) = body.segment() {
+            size_bytes += segment.unwrap().len();
+            sleep(STALL_TIMEOUT * 9 / 10).await;
+        }
+        assert!(size_bytes > 20 * 100_000);
+        assert_eq!(door.metrics.slow_readers_cut.load(Ordering::Relaxed), 0);
+    }
+}
