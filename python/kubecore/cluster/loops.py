@@ -18,6 +18,8 @@ from kubecore.cluster.options import ClusterOptions
 from kubecore.controllers.manager import ControllerManager
 from kubecore.controllers.token import SignToken
 from kubecore.scheduler.scheduler import Scheduler
+from kubecore.simulate import IDENTITY as NODES_IDENTITY
+from kubecore.simulate import Agent, NodePlan
 
 SCHEDULER_IDENTITY = "system:kube-scheduler"
 
@@ -82,8 +84,27 @@ def _scheduler(world: World) -> Loop | None:
     return Loop(scheduler.run, scheduler.wait_synced, scheduler)
 
 
+def _nodes(world: World) -> Loop | None:
+    options = world.options
+    if not options.nodes:
+        return None
+    agent = Agent(
+        world.transport_for(NODES_IDENTITY),
+        clock=world.clock,
+        randomness=world.randomness,
+        lease_renew_seconds=options.node_lease_renew_seconds,
+    )
+
+    async def ready() -> None:
+        await agent.wait_synced()
+        await agent.create_nodes(NodePlan(options.nodes))
+
+    return Loop(agent.run, ready, agent)
+
+
 LOOPS: dict[str, Callable[[World], Loop | None]] = {
     "controllers": _controllers,
     "scheduler": _scheduler,
+    "nodes": _nodes,
 }
 """In the order in which they start."""

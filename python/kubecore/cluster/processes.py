@@ -29,7 +29,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     # part: (user, groups) of its certificate
     "controllers": ("system:kube-controller-manager", ()),
     "scheduler": ("system:kube-scheduler", ()),
-    "nodes": ("system:kubecore:simulated-nodes", ("system:nodes",)),
+    "nodes": ("system:kubecore:node-simulator", ()),
 }
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@ leases. No kubelet runs for them.
 
 In: nodes that carry the annotation `kwok.x-k8s.io/node: fake`, made by `create_nodes` or by anybody, and the pods
 bound to them. Out: their pods' lives by stages, and signs of life. `kill` makes a node fall silent as if its power
-were cut; `revive` brings it back.
+were cut; `revive` brings it back. Whoever may annotate a node can do the same from outside: see `nodes.POWER_ANNOTATION`.
 """
 
 from __future__ import annotations
@@ -113,9 +113,11 @@ class Agent:
 
     async def revive(self, name: str) -> None:
         """The node says that it lives and catches up with what was asked of it meanwhile. Raises KeyError."""
-        node = self._nodes[name]
-        node.alive = True
-        await self._leases.renew([node])
+        await self._leases.renew([self._nodes[name]])
+        self._power_up(name)
+
+    def _power_up(self, name: str) -> None:
+        self._nodes[name].alive = True
         found = self._node_informer.get(name)
         if found is not None:
             self._player.consider(core("nodes"), found)
@@ -141,6 +143,11 @@ class Agent:
             self._nodes[name] = nodes.from_object(new)
             for pod in list(self._pod_informer.by_index(BY_NODE, name)):
                 self._pod_changed(None, pod)
+        powered = nodes.is_powered(new)
+        if not powered and self._nodes[name].alive:
+            self.kill(name)
+        elif powered and old is not None and not nodes.is_powered(old):
+            self._power_up(name)
         self._player.consider(core("nodes"), new)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:

@@ -14,6 +14,9 @@ from kubecore.api.meta import Object, timestamp
 MANAGED_ANNOTATION = "kwok.x-k8s.io/node"
 MANAGED_VALUE = "fake"
 
+POWER_ANNOTATION = "kubecore.dev/simulated-power"
+"""`off`: the node falls silent until the annotation is something else."""
+
 CAPACITY: Mapping[str, str] = {"cpu": "32", "memory": "256Gi", "pods": "110"}
 POD_NETWORK = "10.128.0.0/9"
 NODE_NETWORK = "172.16.0.0/12"
@@ -94,6 +97,10 @@ def from_object(node: Object) -> SimulatedNode:
 
 def is_managed(node: Object) -> bool:
     return (node["metadata"].get("annotations") or {}).get(MANAGED_ANNOTATION) == MANAGED_VALUE
+
+
+def is_powered(node: Object) -> bool:
+    return (node["metadata"].get("annotations") or {}).get(POWER_ANNOTATION) != "off"
 
 
 def conditions(now: float) -> list[Object]:

@@ -153,6 +153,18 @@ USER_ROLES: tuple[RoleRow, ...] = (
 )
 
 COMPONENT_ROLES: tuple[RoleRow, ...] = (
+    # Not upstream's: simulated nodes, all played by one part.
+    RoleRow(
+        "system:kubecore:node-simulator",
+        (
+            Rule(f"create delete {READ}", "core", "nodes"),
+            Rule("patch", "core", "nodes/status"),
+            Rule(f"delete patch {READ}", "core", "pods"),
+            Rule("patch", "core", "pods/status"),
+            Rule(f"create patch {READ}", "coordination.k8s.io", "leases"),
+            Rule("create patch update", "core events.k8s.io", "events"),
+        ),
+    ),
     RoleRow(
         "system:discovery",
         (
@@ -320,6 +332,9 @@ COMPONENT_ROLES: tuple[RoleRow, ...] = (
 
 CLUSTER_ROLE_BINDINGS: tuple[BindingRow, ...] = (
     BindingRow("cluster-admin", "cluster-admin", groups="system:masters"),
+    BindingRow(
+        "system:kubecore:node-simulator", "system:kubecore:node-simulator", users="system:kubecore:node-simulator"
+    ),
     BindingRow("system:monitoring", "system:monitoring", groups="system:monitoring"),
     BindingRow("system:discovery", "system:discovery", groups="system:authenticated"),
     BindingRow("system:basic-user", "system:basic-user", groups="system:authenticated"),
