@@ -3,9 +3,9 @@
 //! The trait says less than a file system does, and says it pessimistically: what is not synced may be lost, whole or in
 //! part, in any order. The crashable disk (crashable.rs) does just that.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
@@ -49,14 +49,9 @@ impl RealDisk {
     pub fn open(directory: &Path) -> Result<RealDisk, StoreError> {
         let shown = directory.display().to_string();
         let failed = |source| StoreError::io(format!("opening the data directory {shown}"), source);
-        std::fs::create_dir_all(directory).map_err(failed)?;
+        make_directory(directory).map_err(failed)?;
         let path = directory.join(LOCK_NAME);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path)
-            .map_err(failed)?;
+        let lock = owners_file().truncate(false).open(path).map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(RealDisk {
                 directory: directory.to_owned(),
@@ -74,6 +69,30 @@ impl RealDisk {
     }
 }
 
+/// For writing, and for nobody else to read: Secrets are in it.
+fn owners_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).mode(0o600);
+    options
+}
+
+/// Makes a directory and what leads to it, and makes their names durable.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    let directory = std::path::absolute(directory)?;
+    let missing = directory
+        .ancestors()
+        .take_while(|ancestor| !ancestor.exists())
+        .count();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)?;
+    for parent in directory.ancestors().skip(1).take(missing) {
+        File::open(parent)?.sync_all()?;
+    }
+    Ok(())
+}
+
 impl Disk for RealDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let entries = std::fs::read_dir(&self.directory)?;
@@ -89,11 +108,7 @@ impl Disk for RealDisk {
 
     fn create(&self, name: &str, size_bytes: u64) -> io::Result<Box<dyn DiskFile>> {
         let path = self.path(name);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .open(path)?;
+        let mut file = owners_file().truncate(true).open(path)?;
         // Written zeros, not a hole and not merely reserved blocks: a sync of data that lands in them has no
         // metadata to write, which makes it nearly twice as fast.
         let mut left = size_bytes;

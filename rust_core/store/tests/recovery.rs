@@ -325,3 +325,27 @@ fn a_data_directory_belongs_to_one_store_at_a_time() {
     drop(store);
     std::fs::remove_dir_all(&directory).unwrap();
 }
+
+#[test]
+fn nobody_else_may_read_a_data_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = std::env::temp_dir().join(format!("kubecore-store-mode-{}", std::process::id()));
+    let directory = parent.join("inner");
+    let store = Store::open(
+        Box::new(RealDisk::open(&directory).unwrap()),
+        Options::default(),
+    )
+    .unwrap();
+    put(&store, "/registry/core/secrets/default/a", "1");
+    store.snapshot().unwrap();
+    let mode =
+        |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    assert_eq!(mode(&directory), 0);
+    let files = std::fs::read_dir(&directory)
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let open_files: Vec<_> = files.filter(|file| mode(file) != 0).collect();
+    assert!(open_files.is_empty(), "{open_files:?}");
+    drop(store);
+    std::fs::remove_dir_all(&parent).unwrap();
+}
