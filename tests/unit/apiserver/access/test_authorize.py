@@ -165,3 +165,14 @@ def test_modes_are_named_as_upstream_names_them() -> None:
     )
     with pytest.raises(ValueError, match="unknown authorization mode"):
         build_authorizer(["Magic"], RbacAuthorizer(World()))
+
+
+def test_users_that_no_binding_names_share_the_policy_of_their_groups() -> None:
+    world = World(
+        rbac("ClusterRole", "r", rules=[rule("get", "pods")]),
+        binding("nodes", "r", ("Group", "system:nodes")),
+        binding("one", "r", ("User", "system:node:7"), namespace="shop"),
+    )
+    authorizer = RbacAuthorizer(world)
+    policies = {id(authorizer.subject(User(f"system:node:{n}", "", ("system:nodes",)))) for n in range(100)}
+    assert len(policies) == 2
