@@ -5,7 +5,8 @@ In: pinned Go modules. `k8s.io/kubernetes` brings the published OpenAPI and disc
 list types; resources, verbs, short names, categories, subresources). The program in `types/` prints what only the Go types
 say (field order, pointers, omission, patch strategies, protobuf numbers).
 Out: `rust_core/object/facts/<minor>/table.json`, one definition or resource a line. Format: docs/design/facts.md. And
-`rust_core/object/tests/data/built_in_kinds.jsonl.gz`, every kind as Go writes it in protobuf and JSON, for the tests.
+for the tests, in `rust_core/object/tests/data`, every kind as Go writes it in protobuf and JSON, and what kube-apiserver's own
+decoder makes of many bodies.
 
     python tools/facts/generate.py            # write it
     python tools/facts/generate.py --check    # compare with what is committed
@@ -29,6 +30,9 @@ HERE = Path(__file__).resolve().parent
 CRATE = HERE.parents[1] / "rust_core" / "object"
 TABLE = CRATE / "facts" / MINOR / "table.json"
 FIXTURES = CRATE / "tests" / "data" / "built_in_kinds.jsonl.gz"
+ANSWERS = CRATE / "tests" / "data" / "upstream_answers.jsonl.gz"
+# Not in kube-apiserver's own scheme, or with the clock as their only default.
+NOT_ASKED = ("CustomResourceDefinition", "APIService", "DeviceTaintRule")
 # Of the made table. A test compares: whoever edits the table by hand is sent here.
 CHECKSUM = HERE / "table.sha256"
 
@@ -256,6 +260,19 @@ def fixtures(made_table: bytes) -> bytes:
     return gzip.compress("\n".join(kept).encode(), compresslevel=9, mtime=0)
 
 
+def answers(made_table: bytes) -> bytes:
+    """What kube-apiserver's decoder makes of every kind, empty and hollow, and of the bodies in `upstream/`."""
+    asked = [
+        json.dumps([row["group"], row["version"], row["kind"], ""])
+        for row in json.loads(made_table)["resources"]
+        if row["kind"] not in NOT_ASKED
+    ]
+    asked.append((HERE / "upstream" / "bodies.jsonl").read_text())
+    command = ("go", "run", "-C", "upstream", ".")
+    made = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, input="\n".join(asked).encode()).stdout
+    return gzip.compress(made, compresslevel=9, mtime=0)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="compare with the committed files instead of writing them")
@@ -263,12 +280,18 @@ def main() -> int:
     made_table = table()
     stale = False
     checksum = hashlib.sha256(made_table).hexdigest().encode() + b"\n"
-    for path, made in ((TABLE, made_table), (CHECKSUM, checksum), (FIXTURES, fixtures(made_table))):
+    files = {
+        TABLE: made_table,
+        CHECKSUM: checksum,
+        FIXTURES: fixtures(made_table),
+        ANSWERS: answers(made_table),
+    }
+    for path, made in files.items():
         if not check:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(made)
             print(f"wrote {path} ({len(made):,} bytes)")
-        elif content(path) == (gzip.decompress(made) if path == FIXTURES else made):
+        elif content(path) == (gzip.decompress(made) if path.suffix == ".gz" else made):
             print(f"{path.name} is what the sources say")
         else:
             print(f"{path.name} differs: run tools/facts/generate.py")
