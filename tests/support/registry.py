@@ -126,7 +126,7 @@ class Api:
             call.headers.append(("content-type", content_type))
         if accept:
             call.headers.append(("accept", accept))
-        result = self.registry.handle(self.user, call)  # type: ignore[arg-type]
+        result = self.registry.handle(self.user, call)
         warnings = [
             value.removeprefix('299 - "').removesuffix('"') for name, value in result.headers if name == "warning"
         ]

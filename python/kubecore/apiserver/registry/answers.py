@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import yaml
 
@@ -13,10 +13,8 @@ from kubecore.api import codec
 from kubecore.api.errors import NotAcceptable, StatusError
 from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry import requests
+from kubecore.apiserver.registry.call import Call
 from kubecore.apiserver.registry.environment import decode_json, encode_json
-
-if TYPE_CHECKING:
-    from kubecore._core import Call
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 WARNING_LENGTH_MAX = 4096
@@ -101,7 +99,15 @@ def of_object(
 
 
 def of_list(
-    call: Call, form: Form, values: list[bytes], *, resource: Resource, kind: str, revision: int, now_seconds: float
+    call: Call,
+    form: Form,
+    values: list[bytes],
+    *,
+    resource: Resource,
+    kind: str,
+    revision: int,
+    warnings: list[str],
+    now_seconds: float,
 ) -> Result:
     """A list of complete JSON objects."""
     if form.transform == "Table":
@@ -116,13 +122,13 @@ def of_list(
             table_version=form.version,
             resource_version=str(revision),
         )
-        return _result(form, 200, body, [])
+        return _result(form, 200, body, warnings)
     api_version = resource.api_version
     if form.transform:
         values = [codec.partial_metadata(value, version=form.version) for value in values]
         kind, api_version = "PartialObjectMetadataList", f"meta.k8s.io/{form.version}"
     head = f'{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{"resourceVersion":"{revision}"}},"items":['
-    return _result(form, 200, head.encode() + b",".join(values) + b"]}", [])
+    return _result(form, 200, head.encode() + b",".join(values) + b"]}", warnings)
 
 
 def of_status(call: Call, error: StatusError, warnings: list[str] | None = None) -> Result:

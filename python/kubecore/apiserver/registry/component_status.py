@@ -28,6 +28,7 @@ def answer(request: Request) -> Result:
             resource=request.resource,
             kind="ComponentStatusList",
             revision=request.environment.storage.revision(),
+            warnings=request.warnings,
             now_seconds=request.environment.clock.now(),
         )
     if call.verb != "get":

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import random as randomness
-from typing import TYPE_CHECKING
 
 from kubecore.api import errors, scheme
 from kubecore.api.clock import Clock
@@ -15,14 +14,12 @@ from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry import answers, component_status, kinds, strategies, subresources, verbs
 from kubecore.apiserver.registry.admission import Admission, User
 from kubecore.apiserver.registry.answers import Result
+from kubecore.apiserver.registry.call import Call
 from kubecore.apiserver.registry.environment import Environment, Reader
 from kubecore.apiserver.registry.generic import GenericStore
 from kubecore.apiserver.registry.hooks import EscalationChecker, TokenIssuer, VirtualTable
 from kubecore.apiserver.registry.request import Request
 from kubecore.apiserver.storage.protocol import Storage, StorageUnavailable, ValueTooLarge
-
-if TYPE_CHECKING:
-    from kubecore._core import Call
 
 SERVICE_CIDR = "10.96.0.0/12"
 NODE_PORTS = range(30000, 32768)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from kubecore.api import codec, scheme
 from kubecore.api.meta import Object
@@ -12,12 +11,10 @@ from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry import answers, requests
 from kubecore.apiserver.registry.admission import User
 from kubecore.apiserver.registry.answers import Form, Result
+from kubecore.apiserver.registry.call import Call
 from kubecore.apiserver.registry.environment import Environment, Write, decode_json, encode_json
 from kubecore.apiserver.registry.generic import GenericStore
 from kubecore.apiserver.registry.hooks import VirtualTable
-
-if TYPE_CHECKING:
-    from kubecore._core import Call
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ In: a `Call`. Out: dictionaries and `StatusError`s in upstream's words.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -15,10 +15,8 @@ from kubecore.api import validation as v
 from kubecore.api.errors import BadRequest, UnsupportedMediaType
 from kubecore.api.meta import Object
 from kubecore.apiserver.registry import yaml_body
+from kubecore.apiserver.registry.call import Call
 from kubecore.apiserver.registry.environment import decode_json
-
-if TYPE_CHECKING:
-    from kubecore._core import Call
 
 JSON = "application/json"
 YAML = "application/yaml"

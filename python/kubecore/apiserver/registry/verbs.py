@@ -173,6 +173,7 @@ def _list_answer(request: Request, matching: list[Stored], revision: int) -> Res
         resource=request.resource,
         kind=f"{request.resource.kind}List",
         revision=revision,
+        warnings=request.warnings,
         now_seconds=request.environment.clock.now(),
     )
 

@@ -28,7 +28,7 @@ class NamespaceStrategy(Strategy):
         _label(obj)
 
     def validate(self, obj: Object) -> v.Errors:
-        return self._validate_finalizers(obj, obj)
+        return _check_finalizers(obj, "spec.finalizers")
 
     def prepare_for_update(self, write: Write, new: Object, old: Object) -> None:
         keep(new, old, "status")
@@ -52,11 +52,7 @@ class NamespaceStrategy(Strategy):
         keep(new, old, "status")
 
     def _validate_finalizers(self, new: Object, old: Object) -> v.Errors:
-        return [
-            v.invalid_value(f"spec.finalizers[{index}]", finalizer, problem)
-            for index, finalizer in enumerate((new.get("spec") or {}).get("finalizers") or ())
-            for problem in _finalizer_problems(finalizer)
-        ]
+        return _check_finalizers(new, "spec.finalizers[{}]")
 
     def is_held(self, obj: Object) -> bool:
         return bool(obj["metadata"].get("finalizers") or (obj.get("spec") or {}).get("finalizers"))
@@ -64,6 +60,15 @@ class NamespaceStrategy(Strategy):
     def mark_deleting(self, obj: Object) -> None:
         obj["metadata"].pop("deletionGracePeriodSeconds", None)
         obj["status"] = {**(obj.get("status") or {}), "phase": "Terminating"}
+
+
+def _check_finalizers(obj: Object, field: str) -> v.Errors:
+    """field: `{}` stands for the finalizer's place."""
+    return [
+        v.invalid_value(field.format(index), finalizer, problem)
+        for index, finalizer in enumerate((obj.get("spec") or {}).get("finalizers") or ())
+        for problem in _finalizer_problems(finalizer)
+    ]
 
 
 def _finalizer_problems(finalizer: str) -> v.Problems:

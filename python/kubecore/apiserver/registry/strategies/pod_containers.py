@@ -2,35 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from kubecore.api import quantity
 from kubecore.api import validation as v
+from kubecore.apiserver.registry.strategies.pod_env import validate_env, validate_env_from
+from kubecore.apiserver.registry.strategies.pod_probes import validate_lifecycle, validate_probes
 from kubecore.apiserver.registry.strategies.pod_security import validate_container_security
-from kubecore.apiserver.registry.strategies.shared import validate_not_negative, validate_port_or_name
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 TERMINATION_POLICIES = ("File", "FallbackToLogsOnError")
 STANDARD_RESOURCES = frozenset({"cpu", "memory", "ephemeral-storage"})
-
-_FIELD_PATHS = (
-    "metadata.name",
-    "metadata.namespace",
-    "metadata.uid",
-    "spec.nodeName",
-    "spec.serviceAccountName",
-    "status.hostIP",
-    "status.hostIPs",
-    "status.podIP",
-    "status.podIPs",
-)
-_RESOURCE_FIELDS = tuple(
-    f"{part}.{name}" for part in ("limits", "requests") for name in ("cpu", "ephemeral-storage", "memory")
-)
-_ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef", "fileKeyRef")
-_HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc", "sleep")
 
 
 def validate_containers(containers: list[dict[str, Any]], volumes: dict[str, Any], at: str) -> v.Errors:
@@ -47,8 +31,8 @@ def validate_containers(containers: list[dict[str, Any]], volumes: dict[str, Any
             errors.append(v.duplicate(f"{path}.name", name))
         names.add(name)
         if lifecycle := container.get("lifecycle"):
-            errors += _validate_lifecycle(lifecycle, f"{path}.lifecycle")
-        errors += _validate_probes(container, path)
+            errors += validate_lifecycle(lifecycle, f"{path}.lifecycle")
+        errors += validate_probes(container, path)
     errors += _validate_host_ports(containers, at)
     return errors
 
@@ -69,8 +53,8 @@ def validate_init_containers(
         policy = container.get("restartPolicy")
         if policy == "Always":
             if lifecycle := container.get("lifecycle"):
-                errors += _validate_lifecycle(lifecycle, f"{path}.lifecycle")
-            errors += _validate_probes(container, path)
+                errors += validate_lifecycle(lifecycle, f"{path}.lifecycle")
+            errors += validate_probes(container, path)
             continue
         if policy is not None:
             errors.append(v.unsupported(f"{path}.restartPolicy", policy, ("Always",)))
@@ -130,9 +114,9 @@ def _validate_common(container: dict[str, Any], volumes: dict[str, Any], at: str
     if ports := container.get("ports"):
         errors += _validate_ports(ports, f"{at}.ports")
     if env := container.get("env"):
-        errors += _validate_env(env, f"{at}.env")
+        errors += validate_env(env, f"{at}.env")
     if env_from := container.get("envFrom"):
-        errors += _validate_env_from(env_from, f"{at}.envFrom")
+        errors += validate_env_from(env_from, f"{at}.envFrom")
     if (mounts := container.get("volumeMounts")) or container.get("volumeDevices"):
         errors += _validate_mounts(mounts or [], container.get("volumeDevices") or [], volumes, at)
     if resources := container.get("resources"):
@@ -179,114 +163,6 @@ def _validate_host_ports(containers: list[dict[str, Any]], at: str) -> v.Errors:
                 if text in taken:
                     errors.append(v.duplicate(f"{at}[{index}].ports[{position}].hostPort", text))
                 taken.add(text)
-    return errors
-
-
-# ───────────────────────────── environment ─────────────────────────────
-
-
-def _validate_env(env: list[dict[str, Any]], at: str) -> v.Errors:
-    errors: v.Errors = []
-    for index, variable in enumerate(env):
-        name = variable.get("name")
-        if not name:
-            errors.append(v.required(f"{at}[{index}].name"))
-        elif problems := v.is_env_name(name):
-            errors += [v.invalid_value(f"{at}[{index}].name", name, problem) for problem in problems]
-        if (source := variable.get("valueFrom")) is not None:
-            errors += _validate_env_source(source, variable.get("value", ""), f"{at}[{index}].valueFrom")
-    return errors
-
-
-def _validate_env_source(source: dict[str, Any], value: str, at: str) -> v.Errors:
-    errors: v.Errors = []
-    given = [name for name in _ENV_SOURCES if source.get(name) is not None]
-    for name in given:
-        errors += _ENV_CHECKS[name](source[name], f"{at}.{name}")
-    if not given:
-        listed = "`fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
-        errors.append(v.invalid_value(at, "", f"must specify one of: {listed}"))
-    elif value:
-        errors.append(v.invalid_value(at, "", "may not be specified when `value` is not empty"))
-    elif len(given) > 1:
-        errors.append(v.invalid_value(at, "", "may not have more than one field specified at a time"))
-    return errors
-
-
-def validate_field_reference(reference: dict[str, Any], at: str, allowed: tuple[str, ...] = _FIELD_PATHS) -> v.Errors:
-    """A downward API field."""
-    if not reference.get("apiVersion"):
-        return [v.required(f"{at}.apiVersion")]
-    path = reference.get("fieldPath")
-    if not path:
-        return [v.required(f"{at}.fieldPath")]
-    base, bracket, rest = path.partition("['")
-    if bracket and rest.endswith("']"):
-        key = rest[:-2]
-        if base not in ("metadata.annotations", "metadata.labels"):
-            return [v.invalid_value(at, base, "does not support subscript")]
-        checked = key.lower() if base == "metadata.annotations" else key
-        return [v.invalid_value(at, key, problem) for problem in v.is_qualified_name(checked)]
-    if path in allowed:
-        return []
-    if path in (*_FIELD_PATHS, "metadata.annotations", "metadata.labels"):
-        return [v.unsupported(f"{at}.fieldPath", path, sorted(allowed))]
-    return [v.invalid_value(f"{at}.fieldPath", path, f"error converting fieldPath: field label not supported: {path}")]
-
-
-def validate_resource_reference(reference: dict[str, Any], at: str, *, needs_container: bool = False) -> v.Errors:
-    if needs_container and not reference.get("containerName"):
-        return [v.required(f"{at}.containerName")]
-    resource = reference.get("resource")
-    if not resource:
-        return [v.required(f"{at}.resource")]
-    if resource not in _RESOURCE_FIELDS and ".hugepages-" not in resource:
-        return [v.unsupported(f"{at}.resource", resource, _RESOURCE_FIELDS)]
-    return []
-
-
-def _validate_key_reference(reference: dict[str, Any], at: str) -> v.Errors:
-    errors: v.Errors = []
-    if not (name := reference.get("name")):
-        errors.append(v.required(f"{at}.name"))
-    else:
-        errors += v.check(f"{at}.name", name, v.is_dns1123_subdomain)
-    if not (key := reference.get("key")):
-        errors.append(v.required(f"{at}.key"))
-    else:
-        errors += v.check(f"{at}.key", key, v.is_config_key)
-    return errors
-
-
-def _validate_file_reference(reference: dict[str, Any], at: str) -> v.Errors:
-    return [v.required(f"{at}.{part}") for part in ("key", "volumeName", "path") if not reference.get(part)]
-
-
-_ENV_CHECKS: dict[str, Callable[[dict[str, Any], str], v.Errors]] = {
-    "fieldRef": validate_field_reference,
-    "resourceFieldRef": validate_resource_reference,
-    "configMapKeyRef": _validate_key_reference,
-    "secretKeyRef": _validate_key_reference,
-    "fileKeyRef": _validate_file_reference,
-}
-
-
-def _validate_env_from(sources: list[dict[str, Any]], at: str) -> v.Errors:
-    errors: v.Errors = []
-    for index, source in enumerate(sources):
-        path = f"{at}[{index}]"
-        if prefix := source.get("prefix"):
-            errors += v.check(f"{path}.prefix", prefix, v.is_env_name)
-        given = [name for name in ("configMapRef", "secretRef") if source.get(name) is not None]
-        for name in given:
-            if not (referred := source[name].get("name")):
-                errors.append(v.required(f"{path}.{name}.name"))
-            else:
-                errors += v.check(f"{path}.{name}.name", referred, v.is_dns1123_subdomain)
-        if not given:
-            errors.append(v.invalid_value(at, "", "must specify one of: `configMapRef` or `secretRef`"))
-        elif len(given) > 1:
-            errors.append(v.invalid_value(at, "", "may not have more than one field specified at a time"))
     return errors
 
 
@@ -389,62 +265,3 @@ def _validate_amount(name: str, amount: Any, at: str) -> v.Errors:
     if name not in STANDARD_RESOURCES and number != number.to_integral_value():
         return [v.invalid_value(at, quantity.canonical(str(amount)), "must be an integer")]
     return []
-
-
-# ───────────────────────────── probes ─────────────────────────────
-
-
-def _validate_lifecycle(lifecycle: dict[str, Any], at: str) -> v.Errors:
-    errors: v.Errors = []
-    for part in ("postStart", "preStop"):
-        if (handler := lifecycle.get(part)) is not None:
-            errors += _validate_handler(handler, f"{at}.{part}")
-    return errors
-
-
-def _validate_probes(container: dict[str, Any], at: str) -> v.Errors:
-    errors: v.Errors = []
-    for part in ("livenessProbe", "readinessProbe", "startupProbe"):
-        probe = container.get(part)
-        if probe is None:
-            continue
-        path = f"{at}.{part}"
-        errors += _validate_handler(probe, path)
-        for name in ("initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"):
-            errors += validate_not_negative(f"{path}.{name}", probe.get(name, 0))
-        grace = probe.get("terminationGracePeriodSeconds")
-        if grace is not None and part == "readinessProbe":
-            errors.append(
-                v.invalid_value(f"{path}.terminationGracePeriodSeconds", grace, "must not be set for readinessProbes")
-            )
-        elif grace is not None and grace <= 0:
-            errors.append(v.invalid_value(f"{path}.terminationGracePeriodSeconds", grace, v.POSITIVE))
-        threshold = probe.get("successThreshold", 1)
-        if part != "readinessProbe" and threshold != 1:
-            errors.append(v.invalid_value(f"{path}.successThreshold", threshold, "must be 1"))
-    return errors
-
-
-def _validate_handler(handler: dict[str, Any], at: str) -> v.Errors:
-    given = [name for name in _HANDLERS if handler.get(name) is not None]
-    if not given:
-        return [v.required(at, "must specify a handler type")]
-    errors = [v.forbidden(f"{at}.{name}", "may not specify more than 1 handler type") for name in given[1:]]
-    kind = given[0]
-    action, path = handler[kind], f"{at}.{kind}"
-    if kind == "exec":
-        if not action.get("command"):
-            errors.append(v.required(f"{path}.command"))
-    elif kind == "httpGet":
-        if not action.get("path"):
-            errors.append(v.required(f"{path}.path"))
-        errors += validate_port_or_name(f"{path}.port", action.get("port", 0))
-        if action.get("scheme") not in ("HTTP", "HTTPS"):
-            errors.append(v.unsupported(f"{path}.scheme", action.get("scheme", ""), ("HTTP", "HTTPS")))
-        for header in action.get("httpHeaders") or ():
-            errors += v.check(f"{path}.httpHeaders", header.get("name", ""), v.is_header_name)
-    elif kind == "tcpSocket" or kind == "grpc":
-        errors += validate_port_or_name(f"{path}.port", action.get("port", 0))
-    elif action.get("seconds", 0) < 0:
-        errors.append(v.invalid_value(path, action["seconds"], "must be non-negative"))
-    return errors

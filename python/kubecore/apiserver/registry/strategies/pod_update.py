@@ -169,10 +169,9 @@ def _keep_metadata(new: Object, old: Object) -> None:
 
 
 def prepare_for_ephemeral_containers(write: Write, new: Object, old: Object) -> None:
-    ephemeral = (new.get("spec") or {}).get("ephemeralContainers")
-    new["spec"] = {**old["spec"]}
-    if ephemeral:
-        new["spec"]["ephemeralContainers"] = ephemeral
+    spec = {**old["spec"]}
+    keep(spec, new.get("spec") or {}, "ephemeralContainers")
+    new["spec"] = spec
     keep(new, old, "status")
     _keep_metadata(new, old)
     _count(new, old)

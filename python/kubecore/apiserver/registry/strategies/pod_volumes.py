@@ -6,11 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kubecore.api import validation as v
-from kubecore.apiserver.registry.strategies.pod_containers import (
-    validate_field_reference,
-    validate_local_path,
-    validate_resource_reference,
-)
+from kubecore.apiserver.registry.strategies.pod_containers import validate_local_path
+from kubecore.apiserver.registry.strategies.pod_env import validate_field_reference, validate_resource_reference
 from kubecore.apiserver.registry.strategies.shared import validate_quantity
 
 _HOST_PATH_TYPES = (
@@ -55,6 +52,7 @@ def _validate_source(volume: dict[str, Any], at: str) -> v.Errors:
     given = [key for key, value in volume.items() if key != "name" and value is not None]
     if not given:
         return [v.required(at, "must specify a volume type")]
+    given.sort(key=lambda key: key != "emptyDir")  # the first of two is right; upstream looks at emptyDir first
     errors = [v.forbidden(f"{at}.{key}", "may not specify more than 1 volume type") for key in given[1:]]
     check = _CHECKS.get(given[0])
     if check is not None:
