@@ -172,7 +172,11 @@ impl Door {
     /// The resource of a read that the wire can serve by itself.
     fn readable(&self, request: &Request) -> Option<Arc<Resource>> {
         let info = &request.info;
-        let read = request.method == Method::GET && info.is_resource && !info.has_rest;
+        // YAML is written by Python: people ask for it, programs don't.
+        let yaml = request
+            .header("accept")
+            .is_some_and(|accept| accept.contains("yaml"));
+        let read = request.method == Method::GET && info.is_resource && !info.has_rest && !yaml;
         let verb = match (info.verb.as_str(), info.subresource.as_str()) {
             ("get", "" | "status") | ("list" | "watch", "") if read => info.verb.as_str(),
             _ => return None,

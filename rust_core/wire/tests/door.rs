@@ -159,6 +159,25 @@ fn only_reads_of_served_resources_ask_for_a_verdict() {
 }
 
 #[test]
+fn yaml_is_pythons_to_write() {
+    let house = House::new();
+    let mut headers = HeaderMap::new();
+    headers.insert("accept", "application/yaml".parse().unwrap());
+    let credential = Credential::Token(Bytes::from_static(b"ann"));
+    let request = Arc::new(Request::new(
+        Method::GET,
+        "/api/v1/pods",
+        headers,
+        credential,
+        String::new(),
+    ));
+    assert!(matches!(
+        house.door.begin(&request),
+        Begun::Ask(Wants::Answer)
+    ));
+}
+
+#[test]
 fn nothing_is_read_before_it_is_durable() {
     let house = House::new();
     house.write("/registry/core/pods/default/a", "");
