@@ -13,8 +13,14 @@ pub struct Driver {
     store: Arc<Store>,
     hub: Arc<Hub>,
     turn: Mutex<()>,
-    /// When the hub was trimmed last.
-    trimmed: Mutex<Timestamp>,
+    trimmed: Mutex<Trimmed>,
+}
+
+/// When the hub was trimmed last, and to which floor.
+#[derive(Default)]
+struct Trimmed {
+    at: Timestamp,
+    floor: Revision,
 }
 
 const TRIM_EVERY_SECONDS: u64 = 1;
@@ -58,18 +64,21 @@ impl Driver {
     pub fn tick(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let next = self.store.tick(now)?;
         self.turn()?;
-        self.trim_if_due(now);
-        Ok(next)
+        let next_trim = self.trim_if_due(now);
+        Ok([next, next_trim].into_iter().flatten().min())
     }
 
-    fn trim_if_due(&self, now: Timestamp) {
-        {
-            let mut trimmed = self.trimmed.lock();
-            if now < trimmed.plus_seconds(TRIM_EVERY_SECONDS) {
-                return;
-            }
-            *trimmed = now;
+    /// Trims the hub unless it was just done; then gives the time at which it is due.
+    fn trim_if_due(&self, now: Timestamp) -> Option<Timestamp> {
+        let floor = self.store.compacted_revision();
+        let mut trimmed = self.trimmed.lock();
+        let due = trimmed.at.plus_seconds(TRIM_EVERY_SECONDS);
+        if now < due {
+            return (floor > trimmed.floor).then_some(due);
         }
+        *trimmed = Trimmed { at: now, floor };
+        drop(trimmed);
         self.hub.trim();
+        None
     }
 }

@@ -522,3 +522,17 @@ fn watchers_on_other_threads_see_every_event_in_order() {
         done.store(true, Ordering::SeqCst);
     });
 }
+
+#[test]
+fn after_a_burst_the_driver_is_told_to_come_back_and_trim() {
+    let driver = new_driver();
+    let start = Timestamp(1_000_000);
+    driver.tick(start).unwrap();
+    put(&driver, "/registry/core/pods/one/a");
+    driver.turn().unwrap();
+    driver.store().compact(Revision(2)).unwrap();
+    assert_eq!(driver.tick(start).unwrap(), Some(start.plus_seconds(1)));
+    assert_eq!(driver.hub().stats().events, 1);
+    assert_eq!(driver.tick(start.plus_seconds(1)).unwrap(), None);
+    assert_eq!(driver.hub().stats().events, 0);
+}
