@@ -224,3 +224,93 @@ fn u32_at(bytes: &[u8], offset: usize) -> u32 {
 fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     u64::from_le_bytes(bytes[offset..offset + 8].try_into().expect("eight bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(revision: u64, key: &str, value: &[u8], change: Change, splice: Option<u32>) -> Event {
+        let entry = Entry {
+            key: key.into(),
+            value: Bytes::copy_from_slice(value),
+            created: Revision(1),
+            modified: Revision(revision),
+            version: 1,
+            expires: splice.map(|offset| Timestamp(u64::from(offset) + 1)),
+            splice,
+            attachment: Attachment::default(),
+        };
+        Event {
+            revision: Revision(revision),
+            change,
+            entry: Arc::new(entry),
+            previous: None,
+            time: Timestamp(7),
+            attachment: Attachment::default(),
+        }
+    }
+
+    fn frame_of(events: &[Event]) -> Vec<u8> {
+        let mut buffer = Vec::new();
+        let start = begin_frame(&mut buffer);
+        events
+            .iter()
+            .for_each(|event| write_event(&mut buffer, event));
+        seal_frame(&mut buffer, start, FrameKind::Commit, 1, 2);
+        buffer
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            values in prop::collection::vec(("[a-zé/]{0,20}", any::<Vec<u8>>(), any::<bool>(), any::<Option<u16>>()), 1..5),
+        ) {
+            let events: Vec<Event> = values
+                .iter()
+                .map(|(key, value, put, splice)| {
+                    event(3, key, value, if *put { Change::Put } else { Change::Delete }, splice.map(u32::from))
+                })
+                .collect();
+            let bytes = frame_of(&events);
+            let (frame, length) = read_frame(&bytes).unwrap();
+            prop_assert_eq!(length, bytes.len());
+            let records = read_events(frame.payload).unwrap();
+            prop_assert_eq!(records.len(), events.len());
+            for (record, event) in records.iter().zip(&events) {
+                prop_assert_eq!((&record.key, &record.value), (&event.entry.key, &event.entry.value));
+                prop_assert_eq!((record.revision, record.time, record.change), (event.revision, event.time, event.change));
+                prop_assert_eq!((record.expires, record.splice), (event.entry.expires, event.entry.splice));
+            }
+        }
+
+        #[test]
+        fn whatever_the_payload_reading_it_does_not_panic(payload in any::<Vec<u8>>()) {
+            let _ = read_events(&payload);
+            let _ = read_entries(&payload);
+            let _ = read_frame(&payload);
+        }
+    }
+
+    #[test]
+    fn a_frame_with_any_byte_turned_over_or_cut_off_is_not_whole() {
+        let bytes = frame_of(&[event(1, "/a", b"{\"x\":1}", Change::Put, None)]);
+        for index in 0..bytes.len() {
+            let mut broken = bytes.clone();
+            broken[index] ^= 0x40;
+            assert!(read_frame(&broken).is_none(), "byte {index}");
+            assert!(read_frame(&bytes[..index]).is_none(), "cut at {index}");
+        }
+    }
+
+    #[test]
+    fn a_whole_frame_is_found_behind_rubbish_that_looks_like_one() {
+        let frame = frame_of(&[event(1, "/a", b"{}", Change::Put, None)]);
+        let mut bytes = vec![0, b'K', b'C', b'F', b'1', 9, b'K', b'K'];
+        let behind = bytes.len();
+        assert_eq!(find_frame(&bytes), None);
+        bytes.extend_from_slice(&frame);
+        assert_eq!(find_frame(&bytes), Some(behind));
+    }
+}
