@@ -8,7 +8,10 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::convert_autoscaler;
+use crate::decode;
+use crate::facts::Gvk;
 use crate::scan;
+use crate::write;
 
 /// An encoded object in the given group and version; the same bytes if it is in that version already.
 pub fn convert<'a>(
@@ -20,8 +23,29 @@ pub fn convert<'a>(
     if scan::find_text(object, &["apiVersion"]).as_deref() == Some(wanted.as_str()) {
         return Ok(Cow::Borrowed(object));
     }
+    let kind = scan::find_text(object, &["kind"])
+        .unwrap_or_default()
+        .into_owned();
     let converted = convert_value(serde_json::from_slice(object)?, group, version);
-    Ok(Cow::Owned(converted.to_string().into_bytes()))
+    let bytes = converted.to_string().into_bytes();
+    Ok(Cow::Owned(if RESHAPED.contains(&kind.as_str()) {
+        canonical(group, version, &kind, bytes)
+    } else {
+        bytes
+    }))
+}
+
+/// Kinds whose versions differ in more than their name: what one version always writes, another leaves out.
+const RESHAPED: [&str; 2] = ["Event", "HorizontalPodAutoscaler"];
+
+/// The object as its own version writes it. One that does not decode stays as it is.
+fn canonical(group: &str, version: &str, kind: &str, bytes: Vec<u8>) -> Vec<u8> {
+    let Ok(decoded) = decode::decode(Gvk::new(group, version, kind), &bytes) else {
+        return bytes;
+    };
+    let mut out = Vec::with_capacity(bytes.len());
+    write::write_json(&decoded.object, &mut out);
+    out
 }
 
 /// A decoded object in the given group and version.
@@ -123,6 +147,29 @@ mod tests {
             convert(bytes, "apps", "v1").unwrap(),
             Cow::Borrowed(_)
         ));
+    }
+
+    #[test]
+    fn what_the_other_version_always_writes_is_there() {
+        let event = br#"{"apiVersion":"events.k8s.io/v1","kind":"Event","metadata":{"name":"e"},"eventTime":null,"note":"n","regarding":{}}"#;
+        let converted: Value = serde_json::from_slice(&convert(event, "", "v1").unwrap()).unwrap();
+        for field in [
+            "source",
+            "firstTimestamp",
+            "lastTimestamp",
+            "eventTime",
+            "reportingComponent",
+            "reportingInstance",
+        ] {
+            assert!(converted.get(field).is_some(), "{field}");
+        }
+        let new = br#"{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"a"},"spec":{"maxReplicas":1},"status":{"desiredReplicas":0,"currentMetrics":null}}"#;
+        let old: Value =
+            serde_json::from_slice(&convert(new, "autoscaling", "v1").unwrap()).unwrap();
+        assert_eq!(
+            old["status"],
+            json!({"currentReplicas": 0, "desiredReplicas": 0})
+        );
     }
 
     #[test]

@@ -22,8 +22,14 @@ struct Answer {
     error: String,
 }
 
-/// What upstream adds while it converts between versions; the registry's strategies know these.
-const CONVERSIONS: [(&str, &str); 1] = [("DaemonSet", "/metadata/annotations")];
+/// What upstream adds while it converts between versions; `convert` and the registry's strategies know these.
+const CONVERSIONS: [(&str, &str); 2] = [
+    ("DaemonSet", "/metadata/annotations"),
+    (
+        "HorizontalPodAutoscaler",
+        "/spec/targetCPUUtilizationPercentage",
+    ),
+];
 
 fn answers() -> Vec<Answer> {
     let mut text = String::new();
