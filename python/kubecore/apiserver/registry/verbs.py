@@ -14,6 +14,9 @@ from kubecore.apiserver.registry.environment import Write, encode_json
 from kubecore.apiserver.registry.request import Request
 from kubecore.apiserver.storage.protocol import Stored
 
+UNFITTING_PATCH = "the server rejected our request due to an error in our request"
+"""All that upstream says of a JSON patch whose steps do not fit the object."""
+
 Maker = Callable[[Stored, Object], Object]
 """See `generic.Make`."""
 
@@ -93,7 +96,7 @@ def apply_patch(
     try:
         decoded = codec.patch(*kind, current, body, patch_type=form)
     except codec.PatchConflict as error:
-        raise errors.Invalid(str(error)) from error
+        raise errors.Invalid(UNFITTING_PATCH) from error
     except codec.PatchTooLarge as error:
         raise errors.RequestEntityTooLarge(str(error)) from error
     except codec.DecodeError as error:

@@ -26,7 +26,9 @@ def test_a_json_patch_follows_its_steps(api: Api) -> None:
 
 def test_a_json_patch_whose_test_fails_changes_nothing(api: Api) -> None:
     steps = [{"op": "test", "path": "/data/a", "value": "7"}, {"op": "remove", "path": "/data"}]
-    assert api.patch(f"{CONFIG_MAPS}/c", steps, kind="json").status == 422
+    refused = api.patch(f"{CONFIG_MAPS}/c", steps, kind="json")
+    assert (refused.status, refused.reason) == (422, "Invalid")
+    assert refused.message == "the server rejected our request due to an error in our request"
     assert api.get(f"{CONFIG_MAPS}/c").ok()["data"] == {"a": "1", "b": "2"}
 
 

@@ -33,8 +33,9 @@ def _size_of_text(data: dict[str, str]) -> int:
     return sum(len(value.encode()) for value in data.values())
 
 
-def _size_of_base64(data: dict[str, str]) -> int:
-    return sum(len(value) * 3 // 4 - value.count("=", -2) for value in data.values())
+def _size_of_base64(data: dict[str, str | None]) -> int:
+    """Of what it stands for; null is nothing."""
+    return sum(len(value) * 3 // 4 - value.count("=", -2) for value in data.values() if value)
 
 
 def _frozen(new: Object, old: Object, parts: tuple[str, ...]) -> v.Errors:
@@ -82,7 +83,7 @@ class SecretStrategy(Strategy):
             new["type"] = old.get("type", "Opaque")
 
     def validate(self, obj: Object) -> v.Errors:
-        data: dict[str, str] = obj.get("data") or {}
+        data: dict[str, str | None] = obj.get("data") or {}
         kind = obj.get("type", "")
         errors: v.Errors = []
         for key in data:
@@ -92,7 +93,7 @@ class SecretStrategy(Strategy):
         for key in REQUIRED_KEYS.get(kind, ()):
             if key not in data:
                 errors.append(v.required(f"data[{key}]"))
-            elif key in _JSON_KEYS and (problem := _json_problem(data[key])):
+            elif key in _JSON_KEYS and (problem := _json_problem(data[key] or "")):
                 errors.append(v.invalid_value(f"data[{key}]", "<secret contents redacted>", problem))
         if kind == "kubernetes.io/basic-auth" and not ("username" in data or "password" in data):
             errors += [v.required(f"data[{key}]") for key in ("username", "password")]

@@ -181,10 +181,10 @@ def validate_counts(status: dict[str, Any]) -> v.Errors:
     for name in _COUNTS[1:]:
         if status.get(name, 0) > total:
             detail = "cannot be greater than status.replicas"
-            errors.append(v.invalid_value(f"status.{name}", status[name], detail))
+            errors.append(v.invalid_value(f"status.{name}", status.get(name, 0), detail))
     if status.get("availableReplicas", 0) > ready:
         detail = "cannot be greater than readyReplicas"
-        errors.append(v.invalid_value("status.availableReplicas", status["availableReplicas"], detail))
+        errors.append(v.invalid_value("status.availableReplicas", status.get("availableReplicas", 0), detail))
     return errors
 
 
@@ -261,9 +261,9 @@ class JobStrategy(Strategy):
         given = template.setdefault("metadata", {})
         made = {
             _CONTROLLER_UID: metadata["uid"],
-            _JOB_NAME: metadata["name"],
+            _JOB_NAME: metadata.get("name", ""),
             _LEGACY_CONTROLLER_UID: metadata["uid"],
-            _LEGACY_JOB_NAME: metadata["name"],
+            _LEGACY_JOB_NAME: metadata.get("name", ""),
         }
         given["labels"] = {**(given.get("labels") or {}), **made}
         selector = spec.setdefault("selector", {})
