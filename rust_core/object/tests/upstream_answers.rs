@@ -73,6 +73,7 @@ fn difference(answer: &Answer) -> Option<String> {
     let mut out = Vec::new();
     write_json(&decoded.object, &mut out);
     let ours: Value = serde_json::from_slice(&out).expect("what we write is JSON");
+    let ours = without_conversions(kind, ours);
     let theirs = without_conversions(kind, answer.object.clone().unwrap_or_default());
     (ours != theirs).then(|| format!("{ours}"))
 }
