@@ -72,7 +72,9 @@ def reconciled(stored: Object, wanted: Object) -> Object | None:
             merged["rules"] = wanted["rules"]
     else:
         rules = list(stored.get("rules") or ())
-        merged["rules"] = rules + [rule for rule in wanted["rules"] if missing_rights(rules, [rule])]
+        # Most often nothing changed, and comparing is far cheaper than judging what covers what.
+        missing = [rule for rule in wanted["rules"] if rule not in rules and missing_rights(rules, [rule])]
+        merged["rules"] = rules + missing
     return None if merged == _with_defaults(stored) else merged
 
 
