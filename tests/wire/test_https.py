@@ -127,6 +127,15 @@ def test_each_answer_has_an_audit_id_of_its_own_or_the_clients(house: House) -> 
     assert second.headers["Audit-Id"] == "mine"
 
 
+def test_a_deprecated_resource_warns(house: House) -> None:
+    client = house.client(house.certificates.admin)
+    client.request("GET", "/api/v1/namespaces/default/endpoints")
+    answer = client.getresponse()
+    answer.read()
+    warning = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    assert answer.headers["Warning"] == f'299 - "{warning}"'
+
+
 def test_a_watch_tells_a_change_and_ends_when_the_server_does(house: House) -> None:
     client = house.client(house.certificates.admin)
     client.request("GET", f"{PODS}?watch=1&resourceVersion=1")

@@ -144,7 +144,7 @@ impl Local {
                 RustReply::json(200, body.freeze())
             }
             Served::Watch(pending) => {
-                self.door.metrics.count(request, 200, started.elapsed());
+                self.door.count(request, 200, started.elapsed());
                 let id = self.door.handover.next_id();
                 let stream = pending.start(notifier.get().handle(id));
                 let watch = LocalWatch {
@@ -155,9 +155,7 @@ impl Local {
                 return Ok(Bound::new(py, watch)?.into_any());
             }
         };
-        self.door
-            .metrics
-            .count(request, reply.status, started.elapsed());
+        self.door.count(request, reply.status, started.elapsed());
         Ok(Bound::new(py, Reply { reply })?.into_any())
     }
 }

@@ -10,8 +10,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use http::Method;
+use http::{HeaderValue, Method};
 use kubecore_store::{Revision, Store};
 use kubecore_watch::{Hub, Wake};
 use parking_lot::{Mutex, RwLock};
@@ -128,6 +129,26 @@ impl Door {
     pub fn count_local_call(&self) -> u64 {
         self.metrics.python_calls.fetch_add(1, Ordering::Relaxed);
         self.handover.next_id()
+    }
+
+    /// The `Warning` header of whoever uses a deprecated resource.
+    pub fn warning(&self, request: &Request) -> Option<HeaderValue> {
+        let info = &request.info;
+        let resources = self.resources.read().clone();
+        let resource = resources.find(&info.group, &info.version, &info.resource)?;
+        let told = !resource.warning.is_empty();
+        told.then(|| HeaderValue::try_from(format!("299 - \"{}\"", resource.warning)).ok())?
+    }
+
+    /// Counts one finished request. What is no served resource shares one series: a stranger cannot make labels.
+    pub fn count(&self, request: &Request, code: u16, took: Duration) {
+        let info = &request.info;
+        let resources = self.resources.read().clone();
+        let known = info.is_resource
+            && resources
+                .find(&info.group, &info.version, &info.resource)
+                .is_some();
+        self.metrics.count(request, known, code, took);
     }
 
     /// All counters as JSON.

@@ -52,8 +52,9 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    pub fn count(&self, request: &Request, code: u16, took: Duration) {
-        let mut labels = labels_of(request, code);
+    /// `known`: the resource is served, so its name may be a label.
+    pub fn count(&self, request: &Request, known: bool, code: u16, took: Duration) {
+        let mut labels = labels_of(request, known, code);
         let mut requests = self.requests.lock();
         if requests.len() >= SERIES_MAX && !requests.contains_key(&labels) {
             labels = Labels {
@@ -108,10 +109,8 @@ impl Metrics {
     }
 }
 
-/// Unknown paths share one series: a stranger cannot make labels.
-fn labels_of(request: &Request, code: u16) -> Labels {
+fn labels_of(request: &Request, known: bool, code: u16) -> Labels {
     let info = &request.info;
-    let known = info.is_resource && !matches!(code, 404 | 403 | 401);
     let text = |part: &str| {
         if known {
             part.to_owned()
@@ -169,8 +168,8 @@ mod tests {
             Credential::None,
             String::new(),
         );
-        metrics.count(&request, 200, Duration::from_millis(1));
-        metrics.count(&request, 200, Duration::from_millis(30));
+        metrics.count(&request, true, 200, Duration::from_millis(1));
+        metrics.count(&request, true, 200, Duration::from_millis(30));
         let value = metrics.to_json();
         let row = &value["requests"][0];
         assert_eq!(
@@ -199,7 +198,7 @@ mod tests {
                 Credential::None,
                 String::new(),
             );
-            metrics.count(&request, 404, Duration::ZERO);
+            metrics.count(&request, false, 404, Duration::ZERO);
         }
         assert_eq!(metrics.to_json()["requests"].as_array().unwrap().len(), 1);
     }

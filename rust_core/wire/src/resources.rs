@@ -19,6 +19,8 @@ pub struct Resource {
     pub stored_api_version: String,
     /// Reads that Python has not enabled, such as those of a create-only kind, are Python's to answer.
     pub verbs: Vec<String>,
+    /// What every answer warns of, empty if of nothing: a deprecated version.
+    pub warning: String,
 }
 
 impl Resource {
@@ -95,6 +97,7 @@ fn read_row(row: &Value) -> Resource {
     let (group, plural) = (stored(0, "group"), stored(2, "plural"));
     let directory = if group.is_empty() { "core" } else { &group };
     Resource {
+        warning: text("warning"),
         group: text("group"),
         version: text("version"),
         plural: text("plural"),

@@ -5,18 +5,18 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, WARNING,
 };
 use http::{HeaderMap, Method, Response, StatusCode};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::audit_id;
 use crate::body::WireBody;
@@ -55,30 +55,34 @@ pub async fn handle(
         .cloned()
         .unwrap_or_else(audit_id::fresh);
     let _counted = InFlight::new(&door, &request);
-    let work = async {
-        if credential.is_none() {
-            return (
-                Arc::new(request),
-                Served::Reply(Status::unauthorized().into_reply()),
-            );
-        }
-        match read_body(incoming, &request.method).await {
-            Ok(body) => request.body = body,
-            Err(status) => return (Arc::new(request), Served::Reply(status.into_reply())),
-        }
-        let request = Arc::new(request);
-        (request.clone(), answer(&door, &request).await)
+    let deadline = started + REQUEST_TIMEOUT;
+    let refused = match credential {
+        None => Some(Status::unauthorized()),
+        Some(_) => match timeout_at(deadline, read_body(incoming, &request.method)).await {
+            Ok(Ok(body)) => {
+                request.body = body;
+                None
+            }
+            Ok(Err(status)) => Some(status),
+            Err(_) => Some(Status::timeout()),
+        },
     };
-    let Ok((request, served)) = timeout(REQUEST_TIMEOUT, work).await else {
-        return Ok(write(Status::timeout().into_reply(), audit_id));
+    let request = Arc::new(request);
+    let served = match refused {
+        Some(status) => Served::Reply(status.into_reply()),
+        None => timeout_at(deadline, answer(&door, &request))
+            .await
+            .unwrap_or_else(|_| Served::Reply(Status::timeout().into_reply())),
     };
-    let response = match served {
+    let mut response = match served {
         Served::Reply(reply) => write(reply, audit_id),
         Served::List(list) => streamed(WireBody::list(list, door.clone()), audit_id),
         Served::Watch(watch) => streamed(WireBody::watch(watch, door.clone(), phase), audit_id),
     };
-    door.metrics
-        .count(&request, response.status().as_u16(), started.elapsed());
+    if let Some(warning) = door.warning(&request) {
+        response.headers_mut().append(WARNING, warning);
+    }
+    door.count(&request, response.status().as_u16(), started.elapsed());
     Ok(response)
 }
 

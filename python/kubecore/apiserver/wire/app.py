@@ -74,11 +74,12 @@ class App:
         self._registry = registry
         self._served = served
         self._routes = routes
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
+        """Held by whoever mutates: one at a time in this process."""
 
     def decide(self, call: Call) -> Decision:
         """Never raises: whatever goes wrong is an answer too."""
-        with self._lock:
+        with self.lock:
             try:
                 return self._decide(call)
             except StatusError as error:

@@ -15,9 +15,9 @@ from pathlib import Path
 from kubecore.api.clock import Clock
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.access.gate import AccessOptions, Gate, build_gate
+from kubecore.apiserver.registry.bootstrap import ensure_bootstrap_objects
 from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
-from kubecore.apiserver.wire import bootstrap
 from kubecore.apiserver.wire.door import Call
 from kubecore.apiserver.wire.response import Response, encode_json, of_json
 from kubecore.apiserver.wire.routes import Handler
@@ -31,7 +31,7 @@ _JWKS_PATH = "/openid/v1/jwks"
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
     """data_directory: None keeps nothing. threadless: no thread at all, for virtual time; in memory only.
-    advertise_address, advertise_port: where pods would reach the server; a loopback address is not published."""
+    advertise_address: where pods would reach the server. advertise_port: where, if it does not listen itself."""
 
     data_directory: Path | None = None
     threadless: bool = False
@@ -69,7 +69,7 @@ def build_server(options: ServerOptions, *, clock: Clock, randomness: random.Ran
         certificates=certificates,
         extra_routes=_token_issuer_routes(gate),
     )
-    server.add_hooks(_hooks(server, options))
+    server.add_hooks(_hooks(server, registry, options))
     return server
 
 
@@ -81,23 +81,15 @@ def _open_storage(options: ServerOptions) -> EmbeddedStorage:
     return EmbeddedStorage.open(options.data_directory / "store")
 
 
-def _hooks(server: APIServer, options: ServerOptions) -> list[PostStartHook]:
-    ask = server.ask
-
-    def kubernetes_service() -> None:
-        bootstrap.ensure_kubernetes_service(
-            ask,
-            service_cidr=options.service_cidr,
-            address=options.advertise_address,
-            port=options.advertise_port,
-        )
+def _hooks(server: APIServer, registry: Registry, options: ServerOptions) -> list[PostStartHook]:
+    def bootstrap_objects() -> None:
+        port = server.port or options.advertise_port
+        ensure_bootstrap_objects(registry, address=options.advertise_address, port=port)
 
     return [
         # The roles are there before this: the gate is built with them.
         PostStartHook("rbac/bootstrap-roles", lambda: None),
-        PostStartHook("start-system-namespaces-controller", lambda: bootstrap.ensure_namespaces(ask)),
-        PostStartHook("scheduling/bootstrap-system-priority-classes", lambda: bootstrap.ensure_priority_classes(ask)),
-        PostStartHook("bootstrap-controller", kubernetes_service),
+        PostStartHook("start-system-namespaces-controller", bootstrap_objects),
     ]
 
 

@@ -42,6 +42,11 @@ GROUP_ORDER = (
 )
 """Upstream's priorities: clients resolve a short name by the first group that has it."""
 
+DEPRECATED = {
+    ("", "v1", "endpoints"): "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+}
+"""(group, version, plural) → what every answer warns of, in upstream's words."""
+
 _VERSION = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 _MATURITY = {None: 2, "beta": 1, "alpha": 0}
 _STAGE = {None: "ga", "beta": "beta", "alpha": "alpha"}
@@ -95,7 +100,10 @@ class ServedResources:
     def to_json(self) -> bytes:
         """For `Door.serve_resources`: what the wire reads by itself. What nobody can create is not stored either, such as
         component statuses: Python makes those up."""
-        return encode_json([dataclasses.asdict(r) for r in self.all if "create" in r.verbs])
+        rows = [dataclasses.asdict(r) for r in self.all if "create" in r.verbs]
+        for row in rows:
+            row["warning"] = DEPRECATED.get((row["group"], row["version"], row["plural"]), "")
+        return encode_json(rows)
 
 
 def _is_served(resource: Resource, config: Mapping[str, bool]) -> bool:

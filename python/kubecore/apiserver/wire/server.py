@@ -16,7 +16,6 @@ from typing import Protocol
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.wire.app import App, Gate, Resources
-from kubecore.apiserver.wire.bootstrap import IDENTITY
 from kubecore.apiserver.wire.discovery import Discovery
 from kubecore.apiserver.wire.door import Call, Door, LocalWatch, Notifier, Reply
 from kubecore.apiserver.wire.health import Check, Health
@@ -30,6 +29,8 @@ from kubecore.apiserver.wire.wakeups import Wakeups
 log = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_SECONDS = 10.0
+IDENTITY = "system:apiserver"
+"""Whom the server's own upkeep acts as."""
 
 
 class ServingKeys(Protocol):
@@ -65,6 +66,8 @@ class APIServer:
     ) -> None:
         """extra_routes: exact paths beside the built-in ones, and who answers them."""
         self.certificates = certificates or Certificates()
+        self.port = 0
+        """Where HTTPS is served; 0 as long as it is not."""
         self.storage = storage
         self.served = served
         self.door = Door(storage.store)
@@ -91,8 +94,10 @@ class APIServer:
     def start(self) -> None:
         """Runs what must have happened before the server is ready. Raises what a hook raises."""
         for hook in self._hooks:
-            hook.run()
+            with self.app.lock:
+                hook.run()
             self._done_hooks.add(hook.name)
+        self.storage.wait_durable(self.storage.revision())
 
     def ask(self, method: str, path: str, body: bytes = b"", *, identity: str = IDENTITY) -> Reply:
         """One request of the server's own upkeep, answered on the caller's thread."""
@@ -116,6 +121,7 @@ class APIServer:
             client_ca_pem=client_ca_pem,
             threads=threads,
         )
+        self.port = bound
         self._start_thread()
         return bound
 

@@ -57,16 +57,12 @@ def test_what_every_cluster_has_is_there_at_ready() -> None:
     assert server.ask("GET", "/readyz").body == b"ok"
 
 
-def test_a_reachable_address_is_published_as_the_services_endpoint() -> None:
+def test_the_advertised_address_is_published_as_the_services_endpoint() -> None:
     server = started(ServerOptions(threadless=True, advertise_address="192.0.2.7", advertise_port=6443))
     endpoints = get(server, "/api/v1/namespaces/default/endpoints/kubernetes")[1]
     assert endpoints["subsets"][0]["addresses"] == [{"ip": "192.0.2.7"}]
     endpoint_slice = get(server, "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes")[1]
     assert endpoint_slice["endpoints"][0]["addresses"] == ["192.0.2.7"]
-
-
-def test_a_loopback_address_is_not_published() -> None:
-    assert get(started(), "/api/v1/namespaces/default/endpoints/kubernetes")[0] == 404
 
 
 def test_strangers_see_the_version_and_nothing_else() -> None:
