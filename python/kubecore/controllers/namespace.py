@@ -1,7 +1,7 @@
 """Namespace: empties a namespace that is being deleted, then lets it go.
 
-In: namespaces. Out: its content deleted, resource by resource; conditions that say what is left; the finalizer `kubernetes`
-removed through `finalize` once nothing is. Which resources there are it knows from the fact table.
+In: namespaces. Out: its content deleted, resource by resource; conditions that say what is left; the finalizer
+`kubernetes` removed through `finalize` once nothing is. Which resources there are it knows from the fact table.
 Source: https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
 """
 

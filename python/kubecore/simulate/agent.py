@@ -26,9 +26,8 @@ from kubecore.simulate.template import Function
 
 log = logging.getLogger(__name__)
 
-IDENTITY = "system:kubecore:node-simulator"
-"""Needs: nodes create get list watch delete, nodes/status patch, pods list watch patch delete, pods/status patch,
-leases create patch, events create patch."""
+IDENTITY = "system:kubecore:simulated-nodes"
+"""Who all simulated nodes act as."""
 
 KUBELET_VERSION = "v1.35.0"
 BY_NODE = "node"
@@ -44,10 +43,14 @@ class Agent:
         *,
         clock: Clock,
         randomness: random.Random,
+        plan: NodePlan | None = None,
         stage_texts: Sequence[str] = (),
         lease_renew_seconds: float = RENEW_SECONDS,
     ) -> None:
-        """`stage_texts`: YAML of Stages to play instead of the built-in ones. Raises StageError."""
+        """`plan`: nodes to make at the start. `stage_texts`: YAML of Stages to play instead of the built-in ones.
+        Raises StageError."""
+        self._plan = plan
+        self._made = asyncio.Event()
         self._client = Client(transport)
         self._transport = transport
         self._clock = clock
@@ -80,6 +83,9 @@ class Agent:
         """Until cancelled."""
         tasks = [asyncio.create_task(self._node_informer.run(), name="simulated nodes")]
         try:
+            if self._plan is not None:
+                await self.create_nodes(self._plan)
+            self._made.set()
             await self._node_informer.wait_synced()
             loops = (self._pod_informer, self._player, self._leases, self._recorder)
             tasks += [asyncio.create_task(each.run(), name=f"simulated {type(each).__name__}") for each in loops]
@@ -90,6 +96,8 @@ class Agent:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def wait_synced(self) -> None:
+        """The planned nodes are made, and what runs on them is known."""
+        await self._made.wait()
         await self._node_informer.wait_synced()
         await self._pod_informer.wait_synced()
 
