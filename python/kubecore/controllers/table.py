@@ -9,9 +9,11 @@ from kubecore.controllers.deployment import Deployment
 from kubecore.controllers.endpoints import Endpoints
 from kubecore.controllers.endpointslice import EndpointSlices
 from kubecore.controllers.namespace import Namespaces
+from kubecore.controllers.node_lifecycle import NodeLifecycle
 from kubecore.controllers.replication import ReplicaSet, ReplicationController
 from kubecore.controllers.root_ca import RootCaPublisher
 from kubecore.controllers.service_account import ServiceAccounts
+from kubecore.controllers.taint_eviction import TaintEviction
 from kubecore.controllers.token import Tokens
 
 
@@ -34,4 +36,6 @@ CONTROLLERS = (
     Entry(ReplicationController, ("replicationcontroller",)),
     Entry(Deployment, ("deployment",)),
     Entry(ReplicaSet, ("replicaset",)),
+    Entry(NodeLifecycle, ("nodelifecycle",)),
+    Entry(TaintEviction),
 )
