@@ -3,7 +3,8 @@ leases. No kubelet runs for them.
 
 In: nodes that carry the annotation `kwok.x-k8s.io/node: fake`, made by `create_nodes` or by anybody, and the pods
 bound to them. Out: their pods' lives by stages, and signs of life. `kill` makes a node fall silent as if its power
-were cut; `revive` brings it back. Whoever may annotate a node can do the same from outside: see `nodes.POWER_ANNOTATION`.
+were cut; `revive` brings it back. Whoever may annotate a node can do the same from outside: see
+`nodes.POWER_ANNOTATION`.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from kubecore.simulate.template import Function
 
 log = logging.getLogger(__name__)
 
-IDENTITY = "system:kubecore:simulated-nodes"
-"""Who all simulated nodes act as."""
+IDENTITY = "system:kubecore:node-simulator"
+"""Needs: nodes create get list watch delete, nodes/status patch, pods list watch patch delete, pods/status patch,
+leases create patch, events create patch."""
 
 KUBELET_VERSION = "v1.35.0"
 BY_NODE = "node"
@@ -43,14 +45,10 @@ class Agent:
         *,
         clock: Clock,
         randomness: random.Random,
-        plan: NodePlan | None = None,
         stage_texts: Sequence[str] = (),
         lease_renew_seconds: float = RENEW_SECONDS,
     ) -> None:
-        """`plan`: nodes to make at the start. `stage_texts`: YAML of Stages to play instead of the built-in ones.
-        Raises StageError."""
-        self._plan = plan
-        self._made = asyncio.Event()
+        """`stage_texts`: YAML of Stages to play instead of the built-in ones. Raises StageError."""
         self._client = Client(transport)
         self._transport = transport
         self._clock = clock
@@ -83,9 +81,6 @@ class Agent:
         """Until cancelled."""
         tasks = [asyncio.create_task(self._node_informer.run(), name="simulated nodes")]
         try:
-            if self._plan is not None:
-                await self.create_nodes(self._plan)
-            self._made.set()
             await self._node_informer.wait_synced()
             loops = (self._pod_informer, self._player, self._leases, self._recorder)
             tasks += [asyncio.create_task(each.run(), name=f"simulated {type(each).__name__}") for each in loops]
@@ -96,8 +91,6 @@ class Agent:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def wait_synced(self) -> None:
-        """The planned nodes are made, and what runs on them is known."""
-        await self._made.wait()
         await self._node_informer.wait_synced()
         await self._pod_informer.wait_synced()
 
@@ -121,7 +114,10 @@ class Agent:
 
     async def revive(self, name: str) -> None:
         """The node says that it lives and catches up with what was asked of it meanwhile. Raises KeyError."""
-        await self._leases.renew([self._nodes[name]])
+        node = self._nodes[name]
+        # The dead renew nothing.
+        node.alive = True
+        await self._leases.renew([node])
         self._power_up(name)
 
     def _power_up(self, name: str) -> None:

@@ -218,17 +218,6 @@ COMPONENT_ROLES: tuple[RoleRow, ...] = (
             Rule("create", "core", "serviceaccounts/token"),
         ),
     ),
-    # Ours: who all simulated nodes act as. Upstream's kubelets are one identity each.
-    RoleRow(
-        "system:kubecore:simulated-nodes",
-        (
-            EVENTS,
-            Rule(f"create {READ} patch", "core", "nodes"),
-            Rule("patch", "core", "nodes/status pods/status"),
-            Rule(f"delete patch {READ}", "core", "pods"),
-            Rule("create patch", "coordination.k8s.io", "leases"),
-        ),
-    ),
     RoleRow(
         "system:kube-scheduler",
         (
@@ -359,11 +348,6 @@ CLUSTER_ROLE_BINDINGS: tuple[BindingRow, ...] = (
         "system:kube-controller-manager", "system:kube-controller-manager", users="system:kube-controller-manager"
     ),
     BindingRow("system:kube-dns", "system:kube-dns", service_accounts="kube-system/kube-dns"),
-    BindingRow(
-        "system:kubecore:simulated-nodes",
-        "system:kubecore:simulated-nodes",
-        users="system:kubecore:simulated-nodes",
-    ),
     BindingRow("system:kube-scheduler", "system:kube-scheduler", users="system:kube-scheduler"),
     BindingRow("system:volume-scheduler", "system:volume-scheduler", users="system:kube-scheduler"),
     BindingRow(
