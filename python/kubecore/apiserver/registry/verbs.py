@@ -162,7 +162,7 @@ def _select(request: Request) -> tuple[list[Stored], int]:
     return listing.select(
         request.environment.storage,
         request.resource,
-        request.call.namespace,
+        request.call.namespace if request.resource.namespaced else "",
         label_selector=requests.query(request.call, "labelSelector"),
         field_selector=requests.query(request.call, "fieldSelector"),
     )
