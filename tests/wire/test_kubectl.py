@@ -45,12 +45,12 @@ def test_autoscale_is_stored_with_a_warning_that_nothing_acts_on_it(any_kubectl:
 
 
 def test_apply_configures_then_leaves_unchanged(any_kubectl: Kubectl, namespace: str, examples: Path) -> None:
-    manifest = str(examples / "mysql-rc.yaml")
+    manifest = str(examples / "myweb-rc.yaml")
     assert "created" in any_kubectl("-n", namespace, "apply", "-f", manifest).stdout
     assert "unchanged" in any_kubectl("-n", namespace, "apply", "-f", manifest).stdout
-    changed = Path(manifest).read_text().replace("replicas: 1", "replicas: 2")
+    changed = Path(manifest).read_text().replace("replicas: 2", "replicas: 3")
     assert "configured" in any_kubectl("-n", namespace, "apply", "-f", "-", stdin=changed).stdout
-    any_kubectl("-n", namespace, "wait", "--for=jsonpath={.status.readyReplicas}=2", "rc/mysql", "--timeout=60s")
+    any_kubectl("-n", namespace, "wait", "--for=jsonpath={.status.readyReplicas}=3", "rc/myweb", "--timeout=60s")
 
 
 def test_get_watch_shows_a_pod_becoming_ready(any_kubectl: Kubectl, namespace: str) -> None:
