@@ -11,6 +11,7 @@ from kubecore.controllers.endpointslice import EndpointSlices
 from kubecore.controllers.namespace import Namespaces
 from kubecore.controllers.node_lifecycle import NodeLifecycle
 from kubecore.controllers.replication import ReplicaSet, ReplicationController
+from kubecore.controllers.resource_quota import ResourceQuotas
 from kubecore.controllers.root_ca import RootCaPublisher
 from kubecore.controllers.service_account import ServiceAccounts
 from kubecore.controllers.taint_eviction import TaintEviction
@@ -31,6 +32,7 @@ CONTROLLERS = (
     Entry(ServiceAccounts, ("serviceaccount",)),
     Entry(RootCaPublisher, ("root-ca-cert-publisher",)),
     Entry(Namespaces, ("namespace",)),
+    Entry(ResourceQuotas, ("resourcequota",)),
     Entry(Endpoints, ("endpoint",)),
     Entry(EndpointSlices, ("endpointslice",)),
     Entry(ReplicationController, ("replicationcontroller",)),

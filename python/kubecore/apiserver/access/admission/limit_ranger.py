@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from kubecore.api import quantity
+from kubecore.api.amounts import Amounts, canonical, pod_amounts
 from kubecore.api.meta import Object
 from kubecore.api.scheme import core
-from kubecore.apiserver.access.admission.amounts import Amounts, canonical, pod_amounts
 from kubecore.apiserver.access.admission.refusal import is_pod, refusal
 from kubecore.apiserver.access.authorize import go_errors
 from kubecore.apiserver.registry.admission import AdmissionRequest, BasePlugin

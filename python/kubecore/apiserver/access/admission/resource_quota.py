@@ -7,11 +7,10 @@ controller gives back.
 
 from __future__ import annotations
 
+from kubecore.api import amounts
+from kubecore.api.amounts import Amounts
 from kubecore.api.meta import Object, name_of
-from kubecore.api.scheme import core
-from kubecore.apiserver.access.admission import amounts
-from kubecore.apiserver.access.admission.amounts import Amounts
-from kubecore.apiserver.access.admission.quota_usage import (
+from kubecore.api.quota_usage import (
     IGNORED,
     Evaluator,
     evaluator_for,
@@ -19,6 +18,7 @@ from kubecore.apiserver.access.admission.quota_usage import (
     increase,
     unstated,
 )
+from kubecore.api.scheme import core
 from kubecore.apiserver.access.admission.refusal import refusal
 from kubecore.apiserver.registry.admission import AdmissionRequest, BasePlugin, Companion
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubecore.api import quantity
+from kubecore.api.amounts import Amounts, add, canonical, pod_amounts
 from kubecore.api.meta import Object
 from kubecore.api.scheme import Resource
-from kubecore.apiserver.access.admission.amounts import Amounts, add, canonical, pod_amounts
 
 _COMPUTE = ("cpu", "memory", "ephemeral-storage")
 _MUST_BE_STATED = frozenset({"cpu", "memory", "requests.cpu", "requests.memory", "limits.cpu", "limits.memory"})
