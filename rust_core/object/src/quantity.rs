@@ -47,8 +47,8 @@ const DECIMAL: [(&str, i32); 10] = [
     ("E", 18),
 ];
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-/// Digits beyond these cannot matter: amounts are capped far below.
-const DIGITS_MAX: usize = 27;
+/// Digits beyond these cannot matter: 2^63 in billionths has 28.
+const DIGITS_MAX: usize = 30;
 
 /// The canonical spelling.
 pub fn canonical(text: Cow<'_, str>) -> Result<Cow<'_, str>, QuantityError> {
@@ -103,9 +103,16 @@ fn parse(text: &str) -> Result<Quantity, QuantityError> {
     }
     let (base_two, power, form) = parse_suffix(suffix).ok_or(QuantityError::Suffix)?;
     let (mut mantissa, mut exponent) = number(whole, fraction);
-    match base_two {
-        true => mantissa = mantissa.saturating_mul(1 << power),
-        false => exponent += power,
+    if base_two {
+        let unit = 1i128 << power;
+        // What this drops is far finer than a billionth, or the amount is capped.
+        while mantissa.checked_mul(unit).is_none() {
+            mantissa /= 10;
+            exponent += 1;
+        }
+        mantissa *= unit;
+    } else {
+        exponent += power;
     }
     let quantity = Quantity {
         mantissa: if negative { -mantissa } else { mantissa },
