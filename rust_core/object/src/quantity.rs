@@ -1,7 +1,8 @@
-//! Quantities: `1000m` and `1` are one amount, and each amount has one spelling.
+//! Quantities: `1000m` and `1` are one amount, and each amount has one spelling, nearly.
 //!
 //! Source: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/. Amounts are exact to a
-//! billionth and bounded by 2^63-1; what is finer is rounded away from zero, what is larger is capped, as upstream does.
+//! billionth; what is finer is rounded away from zero. Binary amounts are capped at 2^63-1. As upstream does, a short number
+//! that looks canonical keeps the spelling it came with (`5.200`, `1E3`), and a missing number is 0.
 
 use std::borrow::Cow;
 
@@ -47,23 +48,37 @@ const DECIMAL: [(&str, i32); 10] = [
     ("E", 18),
 ];
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-/// Digits beyond these cannot matter: 2^63 in billionths has 28.
-const DIGITS_MAX: usize = 30;
+/// More digits than these are dropped: i128 holds no more, with room to align the exponent.
+const DIGITS_MAX: usize = 36;
+/// As many digits as upstream trusts an int64 with.
+const SHORT_DIGITS_MAX: usize = 18;
 
 /// The canonical spelling.
 pub fn canonical(text: Cow<'_, str>) -> Result<Cow<'_, str>, QuantityError> {
     if is_canonical(&text) {
         return Ok(text);
     }
-    Ok(Cow::Owned(parse(text.trim())?.spell()))
+    let trimmed = text.trim();
+    if trimmed.is_empty() {
+        return Err(QuantityError::Format);
+    }
+    let written = Written::read(trimmed)?;
+    if !written.keeps_its_spelling() {
+        return Ok(Cow::Owned(written.quantity().spell()));
+    }
+    if trimmed.len() == text.len() {
+        Ok(text)
+    } else {
+        Ok(Cow::Owned(trimmed.to_owned()))
+    }
 }
 
 /// The canonical spelling, rounded up to thousandths, as resource lists are. The text is canonical.
 pub fn round_up_to_milli(text: &str) -> Option<String> {
-    if !text.ends_with(['n', 'u']) && !text.contains(['e', 'E']) {
+    if is_canonical(text) {
         return None;
     }
-    let quantity = parse(text).ok()?;
+    let quantity = Written::read(text).ok()?.quantity();
     (quantity.exponent < MILLI).then(|| quantity.rounded(MILLI).spell())
 }
 
@@ -84,42 +99,88 @@ fn is_canonical(text: &str) -> bool {
     }
 }
 
-fn parse(text: &str) -> Result<Quantity, QuantityError> {
-    let (negative, rest) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        Some(_) => (false, text),
-        None => return Err(QuantityError::Format),
-    };
-    let whole_end = rest.bytes().take_while(u8::is_ascii_digit).count();
-    let (whole, mut suffix) = rest.split_at(whole_end);
-    let mut fraction = "";
-    if let Some(after) = suffix.strip_prefix('.') {
-        let end = after.bytes().take_while(u8::is_ascii_digit).count();
-        (fraction, suffix) = after.split_at(end);
-    }
-    if whole.is_empty() && fraction.is_empty() || !is_suffix_shape(suffix) {
-        return Err(QuantityError::Format);
-    }
-    let (base_two, power, form) = parse_suffix(suffix).ok_or(QuantityError::Suffix)?;
-    let (mut mantissa, mut exponent) = number(whole, fraction);
-    if base_two {
-        let unit = 1i128 << power;
-        // What this drops is far finer than a billionth, or the amount is capped.
-        while mantissa.checked_mul(unit).is_none() {
-            mantissa /= 10;
-            exponent += 1;
+/// A quantity's parts as they were written.
+struct Written<'t> {
+    negative: bool,
+    /// Without leading zeros.
+    whole: &'t str,
+    fraction: &'t str,
+    base_two: bool,
+    power: i32,
+    form: Form,
+}
+
+impl<'t> Written<'t> {
+    fn read(text: &'t str) -> Result<Self, QuantityError> {
+        let negative = text.starts_with('-');
+        let unsigned = text
+            .strip_prefix(['-', '+'])
+            .unwrap_or(text)
+            .trim_start_matches('0');
+        let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+        let (whole, mut suffix) = unsigned.split_at(digits(unsigned));
+        let mut fraction = "";
+        if let Some(after) = suffix.strip_prefix('.') {
+            (fraction, suffix) = after.split_at(digits(after));
         }
-        mantissa *= unit;
-    } else {
-        exponent += power;
+        if !is_suffix_shape(suffix) {
+            return Err(QuantityError::Format);
+        }
+        let (base_two, power, form) = parse_suffix(suffix).ok_or(QuantityError::Suffix)?;
+        Ok(Written {
+            negative,
+            whole,
+            fraction,
+            base_two,
+            power,
+            form,
+        })
     }
-    let quantity = Quantity {
-        mantissa: if negative { -mantissa } else { mantissa },
-        exponent,
-        form,
-    };
-    Ok(quantity.rounded(NANO).capped())
+
+    /// Upstream's shortcut for numbers that an int64 holds: no unit could be larger, so the text is kept.
+    fn keeps_its_spelling(&self) -> bool {
+        if self.base_two {
+            let digits_max = 14 - self.power * 3 / 10;
+            let short = i32::try_from(self.whole.len()).is_ok_and(|digits| digits <= digits_max);
+            let number: u64 = self.whole.parse().unwrap_or(0);
+            return short && self.fraction.is_empty() && !number.is_multiple_of(8);
+        }
+        let digits = self.whole.len().max(1) + self.fraction.len();
+        if digits > SHORT_DIGITS_MAX || self.whole.is_empty() {
+            return false;
+        }
+        let scale = self.power - self.fraction.len() as i32;
+        let thousands = match self.fraction.len() {
+            0 => self.whole.ends_with("000"),
+            1 => self.fraction == "0" && self.whole.ends_with("00"),
+            2 => self.fraction == "00" && self.whole.ends_with('0'),
+            _ => self.fraction.ends_with("000"),
+        };
+        scale >= NANO && scale % 3 == 0 && !thousands
+    }
+
+    fn quantity(&self) -> Quantity {
+        let (mut mantissa, mut exponent) = number(self.whole, self.fraction);
+        if self.base_two {
+            let unit = 1i128 << self.power;
+            // What this drops is far finer than a billionth, or the amount is capped.
+            while mantissa.checked_mul(unit).is_none() {
+                mantissa /= 10;
+                exponent += 1;
+            }
+            mantissa *= unit;
+        } else {
+            exponent += self.power;
+        }
+        let mantissa = if self.negative { -mantissa } else { mantissa };
+        Quantity {
+            mantissa,
+            exponent,
+            form: self.form,
+        }
+        .rounded(NANO)
+        .capped()
+    }
 }
 
 /// `[eEinumkKMGTP]*[-+]?[0-9]*`
@@ -186,7 +247,11 @@ impl Quantity {
         }
     }
 
+    /// Only binary amounts have a limit.
     fn capped(self) -> Self {
+        if self.form != Form::Binary {
+            return self;
+        }
         let limit = i128::from(i64::MAX);
         let whole = match self.exponent {
             0.. => {
@@ -261,7 +326,7 @@ impl Quantity {
                 format!("{mantissa}e{exponent}")
             };
         }
-        // Capped amounts end at E, so a unit is always found.
+        // Beyond E upstream knows no unit, and writes none.
         let unit = DECIMAL
             .iter()
             .find(|(_, power)| *power == exponent)
@@ -287,13 +352,14 @@ mod tests {
             ("0Ki", "0"),
             ("-0", "0"),
             ("1", "1"),
-            ("01", "1"),
-            ("+1", "1"),
+            ("01", "01"),
+            ("+1", "+1"),
+            (" 1 ", "1"),
             ("1000m", "1"),
             ("1500m", "1500m"),
             ("0.5", "500m"),
             (".5", "500m"),
-            ("1.", "1"),
+            ("1.", "1."),
             ("1000", "1k"),
             ("100", "100"),
             ("1024Mi", "1Gi"),
@@ -301,7 +367,14 @@ mod tests {
             ("1000Ki", "1000Ki"),
             ("1000000", "1M"),
             ("1e3", "1e3"),
-            ("1E3", "1e3"),
+            ("1E3", "1E3"),
+            ("5.200", "5.200"),
+            ("5.2000", "5200m"),
+            ("-4e0", "-4e0"),
+            ("9571.222P", "9571.222P"),
+            ("-u", "0"),
+            ("P", "0"),
+            (".", "0"),
             ("100e1", "1e3"),
             ("12e2", "1200"),
             ("1E", "1E"),
@@ -312,7 +385,7 @@ mod tests {
             ("0.0000000001", "1n"),
             ("-1500m", "-1500m"),
             ("9223372036854775807", "9223372036854775807"),
-            ("9223372036854775808", "9223372036854775807"),
+            ("9223372036854775808", "9223372036854775808"),
             ("100Ei", "9223372036854775807"),
         ] {
             assert_eq!(spelled(text), expected, "{text}");
@@ -321,14 +394,14 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused() {
-        for text in ["", "abc", "1x", "1 Gi", "--1", "1.2.3", "."] {
+        for text in ["", "abc", "1x", "1 Gi", "1.2.3"] {
             assert_eq!(
                 canonical(Cow::Borrowed(text)),
                 Err(QuantityError::Format),
                 "{text}"
             );
         }
-        for text in ["1mm", "1Kii", "1K", "1e"] {
+        for text in ["1mm", "1Kii", "1K", "1e", "i", "--1"] {
             assert_eq!(
                 canonical(Cow::Borrowed(text)),
                 Err(QuantityError::Suffix),
@@ -341,6 +414,8 @@ mod tests {
     fn resource_lists_are_exact_to_a_thousandth() {
         assert_eq!(round_up_to_milli("1n").as_deref(), Some("1m"));
         assert_eq!(round_up_to_milli("1500u").as_deref(), Some("2m"));
+        assert_eq!(round_up_to_milli("1.000001").as_deref(), Some("1001m"));
+        assert_eq!(round_up_to_milli("5.200"), None);
         assert_eq!(round_up_to_milli("250m"), None);
         assert_eq!(round_up_to_milli("1Gi"), None);
     }
