@@ -278,6 +278,10 @@ impl Store {
         self.store().policy_epoch()
     }
 
+    fn failure(&self) -> Option<&str> {
+        self.store().failure()
+    }
+
     fn get(&self, key: &str) -> Option<Versioned> {
         self.store().get(key).map(Versioned::new)
     }
@@ -430,6 +434,7 @@ impl Store {
             ("pending_events", stats.pending_events as u64),
             ("pending_bytes", stats.pending_bytes as u64),
             ("commits", stats.commits),
+            ("failed", u64::from(self.store().failure().is_some())),
             ("log_bytes", stats.log_bytes),
             ("watch_topics", hub.topics as u64),
             ("watch_followers", hub.followers as u64),

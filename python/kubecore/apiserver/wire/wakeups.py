@@ -25,7 +25,7 @@ class Wakeups:
         loop.add_reader(self.notifier.fileno(), self._drain)
 
     async def durable(self, revision: int) -> None:
-        """Returns once `revision` is on disk."""
+        """Returns once `revision` is on disk. Raises ConnectionError if it never will be."""
         if self._store.durable_revision() >= revision:
             return
         waiter = self._loop.create_future()
@@ -51,9 +51,7 @@ class Wakeups:
         for watch, event in self._watches.values():
             watch.close()
             event.set()
-        for _, _, waiter in self._durable:
-            if not waiter.done():
-                waiter.set_exception(ConnectionError("the API server has stopped"))
+        self._give_up("the API server has stopped")
 
     def close_from_elsewhere(self) -> None:
         """As `close`, from any thread; a loop that has ended needs no closing."""
@@ -78,3 +76,12 @@ class Wakeups:
             # Its request may have been cancelled.
             if not waiter.done():
                 waiter.set_result(None)
+        if self._durable and (why := self._store.failure()) is not None:
+            self._give_up(why)
+
+    def _give_up(self, why: str) -> None:
+        """What is not durable by now never will be."""
+        for _, _, waiter in self._durable:
+            if not waiter.done():
+                waiter.set_exception(ConnectionError(why))
+        self._durable.clear()

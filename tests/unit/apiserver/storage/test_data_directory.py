@@ -104,3 +104,12 @@ def test_looking_at_a_directory_that_is_not_there_does_not_make_it(tmp_path: Pat
     with pytest.raises(_core.StoreError):
         _core.verify_store(str(tmp_path / "nothing"))
     assert not (tmp_path / "nothing").exists()
+
+
+def test_a_store_that_makes_nothing_durable_any_more_says_why(tmp_path: Path) -> None:
+    storage = EmbeddedStorage.open(tmp_path)
+    assert storage.store.failure() is None
+    assert storage.store.stats()["failed"] == 0
+    storage.close()
+    assert storage.store.failure() == "it was closed"
+    assert storage.store.stats()["failed"] == 1
