@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::decode;
 use crate::facts::DefinitionId;
 use crate::scan;
 
@@ -81,9 +82,35 @@ pub fn apply(
     })
 }
 
-/// The error for a body that is not JSON.
-fn not_json(error: &serde_json::Error) -> PatchError {
-    PatchError::Malformed(format!("error decoding patch: {error}"))
+/// Reads a body as JSON; errors in the words of Go's decoder.
+fn parse(body: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(body).map_err(|error| {
+        decode::untyped(body)
+            .err()
+            .map_or(error.to_string(), |error| error.to_string())
+    })
+}
+
+/// Go's error for a value of one type where another was wanted.
+fn wrong_type(found: &Value, wanted: &str) -> String {
+    let found = match found {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+}
+
+/// What a patch that is a map is to Go.
+const MAP: &str = "map[string]interface {}";
+
+fn undecodable<T>(error: &str) -> Result<T, PatchError> {
+    Err(PatchError::Malformed(format!(
+        "error decoding patch: {error}"
+    )))
 }
 
 /// `duplicate field "spec.x"` for every member that an object has twice.
@@ -136,6 +163,49 @@ mod tests {
                 r#"duplicate field "spec.a""#
             ]
         );
+    }
+
+    #[test]
+    fn a_body_that_is_no_patch_is_told_in_the_words_of_gos_decoder() {
+        let message = |patch_type, body: &str| {
+            apply(patch_type, None, json!({}), body.as_bytes())
+                .unwrap_err()
+                .to_string()
+        };
+        for (patch_type, body, expected) in [
+            (
+                PatchType::Json,
+                "{}",
+                "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp",
+            ),
+            (
+                PatchType::Json,
+                "[1]",
+                "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp",
+            ),
+            (
+                PatchType::Merge,
+                "[]",
+                "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}",
+            ),
+            (
+                PatchType::Merge,
+                "{",
+                "error decoding patch: unexpected end of JSON input",
+            ),
+            (
+                PatchType::Strategic,
+                "\"a\"",
+                "json: cannot unmarshal string into Go value of type map[string]interface {}",
+            ),
+            (
+                PatchType::Strategic,
+                "{a}",
+                "invalid character 'a' looking for beginning of object key string",
+            ),
+        ] {
+            assert_eq!(message(patch_type, body), expected);
+        }
     }
 
     #[test]

@@ -3,15 +3,14 @@
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
+use super::{PatchError, parse, undecodable, wrong_type};
 
 const OPERATIONS_MAX: usize = 10_000;
 /// What all copy operations of a patch may copy: the limit on a request's body.
 const COPIED_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 pub fn apply(current: Value, body: &[u8]) -> Result<Value, PatchError> {
-    let operations: Vec<Map<String, Value>> =
-        serde_json::from_slice(body).map_err(|error| super::not_json(&error))?;
+    let operations = operations(body)?;
     if operations.len() > OPERATIONS_MAX {
         return Err(PatchError::TooLarge(format!(
             "The allowed maximum operations in a JSON patch is {OPERATIONS_MAX}, got {}",
@@ -32,6 +31,19 @@ pub fn apply(current: Value, body: &[u8]) -> Result<Value, PatchError> {
         }?;
     }
     Ok(document)
+}
+
+/// The operations of a patch.
+fn operations(body: &[u8]) -> Result<Vec<Operation>, PatchError> {
+    let items = match parse(body).or_else(|error| undecodable(&error))? {
+        Value::Array(items) => items,
+        other => return undecodable(&wrong_type(&other, "[]handlers.jsonPatchOp")),
+    };
+    let operation = |item| match item {
+        Value::Object(operation) => Ok(operation),
+        other => undecodable(&wrong_type(&other, "handlers.jsonPatchOp")),
+    };
+    items.into_iter().map(operation).collect()
 }
 
 type Operation = Map<String, Value>;

@@ -12,8 +12,8 @@
 
 use serde_json::{Map, Value};
 
-use super::PatchError;
 use super::strategic_list::{self, ListFacts};
+use super::{MAP, PatchError, parse, wrong_type};
 use crate::facts::{DefinitionId, Field, Type, facts};
 
 pub(super) const DIRECTIVE: &str = "$patch";
@@ -26,11 +26,12 @@ pub fn apply(
     body: &[u8],
     definition: Option<DefinitionId>,
 ) -> Result<Value, PatchError> {
-    let patch: Value = serde_json::from_slice(body).map_err(|error| super::not_json(&error))?;
+    let patch = parse(body).or_else(|error| malformed(&error))?;
     match (current, patch) {
         (Value::Object(current), Value::Object(patch)) => {
             Ok(Value::Object(merge_map(current, patch, definition)?))
         }
+        (Value::Object(_), other) => malformed(&wrong_type(&other, MAP)),
         _ => malformed("invalid JSON document"),
     }
 }
