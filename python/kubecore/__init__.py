@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kubecore.api.release import VERSION as __version__
+
 if TYPE_CHECKING:
     from kubecore.cluster import AsyncCluster, Cluster, ClusterOptions
 
-__version__ = "0.1.0"
 
 __all__ = ["AsyncCluster", "Cluster", "ClusterOptions", "__version__"]
 

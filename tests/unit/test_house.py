@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from pathlib import Path
+
+import kubecore
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "kubecore"
@@ -55,3 +58,8 @@ def test_nothing_is_left_as_a_stub() -> None:
     marks = ("TO" + "DO", "FIX" + "ME", "NotImplemented" + "Error", "todo" + "!(", "unimplemented" + "!(")
     sources = [*PACKAGE.rglob("*.py"), *(ROOT / "cli").glob("*.py"), *(ROOT / "rust_core").rglob("*.rs")]
     assert [str(path) for path in sources if any(mark in path.read_text() for mark in marks)] == []
+
+
+def test_there_is_one_version() -> None:
+    workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())
+    assert workspace["workspace"]["package"]["version"] == kubecore.__version__

@@ -154,6 +154,8 @@ def _access_options(options: ClusterOptions) -> AccessOptions:
         static_tokens=static,
         enable_plugins=_words(options.enable_admission_plugins),
         disable_plugins=_words(options.disable_admission_plugins),
+        not_ready_toleration_seconds=options.default_not_ready_toleration_seconds,
+        unreachable_toleration_seconds=options.default_unreachable_toleration_seconds,
     )
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubecore.apiserver.access import bootstrap
-from kubecore.apiserver.access.admission.chain import build_chain
+from kubecore.apiserver.access.admission.chain import PluginOptions, build_chain
+from kubecore.apiserver.access.admission.default_toleration_seconds import TOLERATION_SECONDS
 from kubecore.apiserver.access.authenticate import Authenticator, CredentialKind, Identity
 from kubecore.apiserver.access.authorize import AuthorizerChain, RbacAuthorizer, build_authorizer
 from kubecore.apiserver.access.certificates import Certificates
@@ -30,7 +31,8 @@ from kubecore.apiserver.storage.protocol import Storage
 @dataclass(frozen=True, slots=True)
 class AccessOptions:
     """Upstream's flags: --authorization-mode, --anonymous-auth, --token-auth-file (loaded), --service-account-issuer,
-    --api-audiences, --enable-admission-plugins, --disable-admission-plugins."""
+    --api-audiences, --enable-admission-plugins, --disable-admission-plugins, --default-not-ready-toleration-seconds,
+    --default-unreachable-toleration-seconds."""
 
     authorization_modes: Sequence[str] = ("Node", "RBAC")
     anonymous: bool = True
@@ -39,6 +41,8 @@ class AccessOptions:
     api_audiences: Sequence[str] = ()
     enable_plugins: Sequence[str] = ()
     disable_plugins: Sequence[str] = ()
+    not_ready_toleration_seconds: int = TOLERATION_SECONDS
+    unreachable_toleration_seconds: int = TOLERATION_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,5 +98,9 @@ def build_gate(
         tokens=tokens,
         escalation=EscalationCheck(authorizer, rbac),
         reviews=review_table(authenticator, authorizer),
-        admission=build_chain(options.enable_plugins, options.disable_plugins, randomness=randomness),
+        admission=build_chain(
+            options.enable_plugins,
+            options.disable_plugins,
+            PluginOptions(randomness, options.not_ready_toleration_seconds, options.unreachable_toleration_seconds),
+        ),
     )

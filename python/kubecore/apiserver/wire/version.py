@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 from typing import Any
+
+from kubecore.api.release import VERSION
 
 MAJOR, MINOR = "1", "35"
 KUBERNETES_VERSION = f"{MAJOR}.{MINOR}.0"
 
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-def package_version() -> str:
-    try:
-        return metadata.version("kubecore")
-    except metadata.PackageNotFoundError:
-        # A source tree that was never installed.
-        return "0.0.0"
 
 
 def version_info() -> dict[str, Any]:
@@ -30,7 +23,7 @@ def version_info() -> dict[str, Any]:
         "emulationMinor": MINOR,
         "minCompatibilityMajor": MAJOR,
         "minCompatibilityMinor": str(int(MINOR) - 1),
-        "gitVersion": f"v{KUBERNETES_VERSION}+kubecore.{package_version()}",
+        "gitVersion": f"v{KUBERNETES_VERSION}+kubecore.{VERSION}",
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

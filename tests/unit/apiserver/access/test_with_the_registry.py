@@ -9,7 +9,7 @@ import pytest
 from tests.support.registry import PODS, Api, pod
 
 from kubecore.api.errors import Unauthorized
-from kubecore.apiserver.access.admission.chain import build_chain
+from kubecore.apiserver.access.admission.chain import PluginOptions, build_chain
 from kubecore.apiserver.access.admission.resource_quota import ResourceQuota
 from kubecore.apiserver.access.authenticate import TOKEN_HOLDS_SECONDS, Authenticator
 from kubecore.apiserver.access.authorize import RbacAuthorizer, build_authorizer
@@ -72,7 +72,7 @@ def secured() -> tuple[Api, Authenticator]:
     tokens = ServiceAccountTokens(lambda: key, environment.reader, now=api.clock.now, randomness=random.Random(1))
     environment.token_issuer = tokens
     environment.escalation = EscalationCheck(authorizer, index)
-    environment.admission = build_chain([], [], randomness=random.Random(1))
+    environment.admission = build_chain([], [], PluginOptions(random.Random(1)))
     authenticator = Authenticator(tokens, environment.reader, now=api.clock.now, epoch=api.storage.policy_epoch)
     for kind, path, name in (("Namespace", "/api/v1/namespaces", "default"), ("ServiceAccount", ACCOUNTS, "robot")):
         api.post(path, {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}).ok()

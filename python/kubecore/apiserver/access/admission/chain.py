@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from kubecore.apiserver.access.admission.always_pull_images import AlwaysPullImages
-from kubecore.apiserver.access.admission.default_toleration_seconds import DefaultTolerationSeconds
+from kubecore.apiserver.access.admission.default_toleration_seconds import (
+    TOLERATION_SECONDS,
+    DefaultTolerationSeconds,
+)
 from kubecore.apiserver.access.admission.limit_ranger import LimitRanger
 from kubecore.apiserver.access.admission.namespace_lifecycle import NamespaceLifecycle
 from kubecore.apiserver.access.admission.priority import Priority
@@ -18,14 +22,31 @@ from kubecore.apiserver.access.admission.service_account import ServiceAccount
 from kubecore.apiserver.access.admission.taint_nodes_by_condition import TaintNodesByCondition
 from kubecore.apiserver.registry.admission import AdmissionChain, Plugin
 
-_MAKERS: tuple[tuple[str, bool, Callable[[random.Random], Plugin]], ...] = (
+
+@dataclass(frozen=True, slots=True)
+class PluginOptions:
+    """What plugins are made from: chance, and upstream's flags for single plugins."""
+
+    randomness: random.Random
+    not_ready_toleration_seconds: int = TOLERATION_SECONDS
+    unreachable_toleration_seconds: int = TOLERATION_SECONDS
+
+
+def _default_toleration_seconds(options: PluginOptions) -> Plugin:
+    return DefaultTolerationSeconds(
+        not_ready_seconds=options.not_ready_toleration_seconds,
+        unreachable_seconds=options.unreachable_toleration_seconds,
+    )
+
+
+_MAKERS: tuple[tuple[str, bool, Callable[[PluginOptions], Plugin]], ...] = (
     ("NamespaceLifecycle", True, lambda _: NamespaceLifecycle()),
     ("LimitRanger", True, lambda _: LimitRanger()),
-    ("ServiceAccount", True, ServiceAccount),
+    ("ServiceAccount", True, lambda options: ServiceAccount(options.randomness)),
     ("TaintNodesByCondition", True, lambda _: TaintNodesByCondition()),
     ("AlwaysPullImages", False, lambda _: AlwaysPullImages()),
     ("Priority", True, lambda _: Priority()),
-    ("DefaultTolerationSeconds", True, lambda _: DefaultTolerationSeconds()),
+    ("DefaultTolerationSeconds", True, _default_toleration_seconds),
     ("ResourceQuota", True, lambda _: ResourceQuota()),
 )
 """(name, on by default, how it is made), in the order in which they run."""
@@ -71,7 +92,7 @@ def plugin_names() -> tuple[str, ...]:
     return tuple(name for name, _, _ in _MAKERS)
 
 
-def build_chain(enable: Sequence[str], disable: Sequence[str], *, randomness: random.Random) -> AdmissionChain:
+def build_chain(enable: Sequence[str], disable: Sequence[str], options: PluginOptions) -> AdmissionChain:
     """--enable-admission-plugins, --disable-admission-plugins. Raises ValueError with upstream's text on a name that is
     unknown."""
     known = set(plugin_names())
@@ -84,5 +105,5 @@ def build_chain(enable: Sequence[str], disable: Sequence[str], *, randomness: ra
     if missing := [name for name in enable if name in NOT_YET]:
         raise ValueError(f'enable-admission-plugins plugin "{missing[0]}" is not implemented yet')
     return AdmissionChain(
-        [make(randomness) for name, default, make in _MAKERS if (default or name in enable) and name not in disable]
+        [make(options) for name, default, make in _MAKERS if (default or name in enable) and name not in disable]
     )

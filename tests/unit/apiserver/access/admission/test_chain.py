@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from kubecore.apiserver.access.admission.chain import build_chain
+from kubecore.apiserver.access.admission.chain import PluginOptions, build_chain
 
 
 def names(enable: list[str], disable: list[str]) -> list[str]:
-    return [plugin.name for plugin in build_chain(enable, disable, randomness=random.Random(1)).plugins]
+    return [plugin.name for plugin in build_chain(enable, disable, PluginOptions(random.Random(1))).plugins]
 
 
 def test_the_default_plugins_run_in_upstreams_order() -> None:
