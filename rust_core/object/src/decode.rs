@@ -60,12 +60,20 @@ pub struct Decoded<'a> {
 
 /// Decodes a JSON body. An empty `expected.kind` takes the kind from the body; a body without a kind gets the expected one.
 pub fn decode<'a>(expected: Gvk<'_>, body: &'a [u8]) -> Result<Decoded<'a>, DecodeError> {
-    let type_meta = TypeMeta::read(body).map_err(|reason| DecodeError::Unrecognized {
+    let unreadable = |reason: String| DecodeError::Unrecognized {
         expected: expected.kind.to_owned(),
         reason: format!("couldn't get version/kind; json parse error: {reason}"),
         summary: summary(body),
-    })?;
-    let kind = type_meta.resolve(expected, body)?;
+    };
+    // As upstream, which checks the whole text before it looks at anything in it.
+    let unless_unreadable = |error: DecodeError| match syntax_error(body) {
+        Some(syntax) => unreadable(syntax.to_string()),
+        None => error,
+    };
+    let type_meta = TypeMeta::read(body).map_err(|reason| unless_unreadable(unreadable(reason)))?;
+    let kind = type_meta
+        .resolve(expected, body)
+        .map_err(unless_unreadable)?;
     let id = facts()
         .by_kind(kind.group, kind.version, kind.kind)
         .ok_or_else(|| not_registered(kind, expected))?;
@@ -79,14 +87,21 @@ pub fn decode<'a>(expected: Gvk<'_>, body: &'a [u8]) -> Result<Decoded<'a>, Deco
                 strict_errors,
             })
         }
-        // As upstream, which checks the whole text before it looks at types.
-        Err(typed::Refusal::Syntax(reason)) => Err(DecodeError::Unrecognized {
-            expected: expected.kind.to_owned(),
-            reason: format!("couldn't get version/kind; json parse error: {reason}"),
-            summary: summary(body),
-        }),
-        Err(typed::Refusal::Type(reason)) => Err(unusable(kind, expected, reason)),
+        Err(typed::Refusal::Syntax(syntax)) => Err(unreadable(syntax.to_string())),
+        Err(typed::Refusal::Type(reason)) => {
+            Err(unless_unreadable(unusable(kind, expected, reason)))
+        }
     }
+}
+
+/// What is wrong with the text as JSON, if anything is.
+fn syntax_error(body: &[u8]) -> Option<SyntaxError> {
+    let check = || {
+        let mut reader = Reader::new(body)?;
+        reader.skip()?;
+        reader.end()
+    };
+    check().err()
 }
 
 /// The kind with strings that outlive the body: the table's, where it has them.

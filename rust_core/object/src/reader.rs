@@ -23,6 +23,7 @@ fn quote(character: char) -> String {
     match character {
         '\'' => r"'\''".to_owned(),
         '"' => "'\"'".to_owned(),
+        '\\' => r"'\\'".to_owned(),
         '\n' => r"'\n'".to_owned(),
         '\r' => r"'\r'".to_owned(),
         '\t' => r"'\t'".to_owned(),
@@ -58,20 +59,10 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// The error of whatever stands at the cursor.
+    /// The error of whatever stands at the cursor. Go's scanner works on bytes, and feeds itself a space at the end.
     fn unexpected<T>(&self, place: &'static str) -> Result<T> {
-        match self
-            .text
-            .get(self.at..)
-            .and_then(|rest| rest.chars().next())
-        {
-            // Go's scanner works on bytes.
-            Some(_) => Err(SyntaxError::Character {
-                found: char::from(self.text.as_bytes()[self.at]),
-                place,
-            }),
-            None => Err(SyntaxError::End),
-        }
+        let found = char::from(self.byte().unwrap_or(b' '));
+        Err(SyntaxError::Character { found, place })
     }
 
     /// The first byte of the next token.
@@ -396,7 +387,16 @@ mod tests {
                 "[1,]",
                 "invalid character ']' looking for beginning of value",
             ),
-            ("tru", "unexpected end of JSON input"),
+            (
+                "tru",
+                "invalid character ' ' in literal true (expecting 'e')",
+            ),
+            ("[-", "invalid character ' ' in numeric literal"),
+            ("\"a", "unexpected end of JSON input"),
+            (
+                "{\\",
+                r"invalid character '\\' looking for beginning of object key string",
+            ),
             (
                 "trup",
                 "invalid character 'p' in literal true (expecting 'e')",

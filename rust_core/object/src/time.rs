@@ -78,7 +78,7 @@ impl Parser<'_> {
         self.literal('-')?;
         let day = self.digits(2, "02")?;
         self.literal('T')?;
-        let hour = self.digits(2, "15")?;
+        let hour = self.hour()?;
         self.range(hour, 0..=23, "hour")?;
         self.literal(':')?;
         let minute = self.digits(2, "04")?;
@@ -119,6 +119,17 @@ impl Parser<'_> {
         }
     }
 
+    /// One digit will do, as in Go.
+    fn hour(&mut self) -> Result<i64, String> {
+        let digits = self
+            .rest
+            .bytes()
+            .take(2)
+            .take_while(u8::is_ascii_digit)
+            .count();
+        self.digits(digits.max(1), "15")
+    }
+
     fn literal(&mut self, expected: char) -> Result<(), String> {
         match self.rest.strip_prefix(expected) {
             Some(rest) => {
@@ -144,7 +155,7 @@ impl Parser<'_> {
 
     /// Nanoseconds. Seconds may have any fraction; microseconds must have their six digits.
     fn fraction(&mut self) -> Result<u32, String> {
-        let digits = match self.rest.strip_prefix('.') {
+        let digits = match self.rest.strip_prefix(['.', ',']) {
             Some(after) => after.bytes().take_while(u8::is_ascii_digit).count(),
             None => 0,
         };
@@ -185,7 +196,9 @@ impl Parser<'_> {
             _ => return self.cannot_parse("Z07:00"),
         };
         match (number(1), bytes.get(3), number(4)) {
-            (Some(hours @ 0..=24), Some(b':'), Some(minutes @ 0..=60)) => {
+            (Some(hours), Some(b':'), Some(minutes)) => {
+                self.range(hours, 0..=24, "time zone offset hour")?;
+                self.range(minutes, 0..=60, "time zone offset minute")?;
                 self.rest = &self.rest[6..];
                 Ok(sign * (hours * 3600 + minutes * 60))
             }

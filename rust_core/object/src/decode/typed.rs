@@ -36,12 +36,7 @@ pub(super) fn decode<'a>(id: DefinitionId, body: &'a [u8]) -> Result<(Node<'a>, 
     match (result, decoder.type_error) {
         (Ok(node), None) => Ok((node, decoder.strict_errors)),
         (Err(Refusal::Syntax(error)), _) => Err(Refusal::Syntax(error)),
-        (Err(Refusal::Type(message)), _) | (Ok(_), Some(message)) => {
-            let mut reader = Reader::new(body)?;
-            reader.skip()?;
-            reader.end()?;
-            Err(Refusal::Type(message))
-        }
+        (Err(Refusal::Type(message)), _) | (Ok(_), Some(message)) => Err(Refusal::Type(message)),
     }
 }
 
