@@ -4,7 +4,7 @@
 //! part, in any order. The crashable disk (crashable.rs) does just that.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -51,21 +51,39 @@ impl RealDisk {
         let failed = |source| StoreError::io(format!("opening the data directory {shown}"), source);
         make_directory(directory).map_err(failed)?;
         let path = directory.join(LOCK_NAME);
-        let lock = owners_file().truncate(false).open(path).map_err(failed)?;
+        let mut lock = owners_file()
+            .read(true)
+            .truncate(false)
+            .open(path)
+            .map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(RealDisk {
-                directory: directory.to_owned(),
-                lock,
-            }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::InUse {
-                directory: shown.clone(),
-            }),
-            Err(TryLockError::Error(source)) => Err(failed(source)),
+            Ok(()) => (),
+            Err(TryLockError::WouldBlock) => return Err(in_use(shown, &mut lock)),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
+        let sign = lock
+            .set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()));
+        sign.map_err(failed)?;
+        Ok(RealDisk {
+            directory: directory.to_owned(),
+            lock,
+        })
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+}
+
+/// Says who holds the directory, as far as the holder has signed.
+fn in_use(directory: String, lock: &mut File) -> StoreError {
+    let mut holder = String::new();
+    // What cannot be read is not said.
+    let _ = lock.read_to_string(&mut holder);
+    StoreError::InUse {
+        directory,
+        holder: holder.trim().to_owned(),
     }
 }
 

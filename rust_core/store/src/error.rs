@@ -35,8 +35,9 @@ pub enum StoreError {
         offset: u64,
         why: &'static str,
     },
-    #[error("the data directory {directory} is in use by another process")]
-    InUse { directory: String },
+    /// `holder`: its process id, if it could be read.
+    #[error("the data directory {directory} is in use by another process ({holder})")]
+    InUse { directory: String, holder: String },
     #[error("{what}: {source}")]
     Io {
         what: String,

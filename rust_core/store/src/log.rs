@@ -6,6 +6,7 @@
 //! Segments are named by the first revision they may hold and are full of zeros when they start. Every start of a store
 //! begins a new one, so nothing is ever written behind bytes that a crash left.
 
+use std::io::{Error, ErrorKind};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -187,9 +188,7 @@ impl Log {
                 self.segment = segment;
                 Ok(())
             }
-            Err(source) if source.kind() == std::io::ErrorKind::StorageFull => {
-                Err(AppendError::NoSpace)
-            }
+            Err(source) if is_no_space(&source) => Err(AppendError::NoSpace),
             Err(source) => Err(AppendError::Fatal(StoreError::io(
                 "starting a log segment",
                 source,
@@ -216,8 +215,15 @@ fn new_segment(disk: &dyn Disk, first: Revision, size_bytes: u64) -> std::io::Re
     })
 }
 
-pub(crate) fn storage_error(what: &str, source: std::io::Error) -> StoreError {
-    if source.kind() == std::io::ErrorKind::StorageFull {
+fn is_no_space(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded
+    )
+}
+
+pub(crate) fn storage_error(what: &str, source: Error) -> StoreError {
+    if is_no_space(&source) {
         return StoreError::NoSpace;
     }
     StoreError::io(what, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None:
 
 def test_a_second_holder_is_told_whose_it_is(tmp_path: Path) -> None:
     storage = EmbeddedStorage.open(tmp_path)
-    with pytest.raises(StorageError, match="in use by another process"):
+    with pytest.raises(StorageError, match=rf"in use by another process \({os.getpid()}\)"):
         EmbeddedStorage.open(tmp_path)
     storage.close()
     EmbeddedStorage.open(tmp_path).close()
