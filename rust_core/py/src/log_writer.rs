@@ -123,14 +123,28 @@ impl Drop for LogWriter {
     }
 }
 
+/// Without a log writer nothing becomes durable: lets go of the data directory, and tells whoever still waits.
+struct Farewell<'thread> {
+    driver: &'thread Driver,
+}
+
+impl Drop for Farewell<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.driver.store().fail("the log writer has panicked");
+        }
+        self.driver.store().release();
+        self.driver.hub().fail();
+    }
+}
+
 impl Shared {
     fn run(self: &Arc<Self>) -> Result<(), StoreError> {
-        let ended = self.run_until_stopped();
-        let store = self.driver.store();
-        store.release();
-        // Whoever still waits for what could not be written is told that it never will be.
-        self.driver.hub().fail();
-        ended
+        // Dropped last, whether the loop ends or panics.
+        let _farewell = Farewell {
+            driver: &self.driver,
+        };
+        self.run_until_stopped()
     }
 
     fn run_until_stopped(self: &Arc<Self>) -> Result<(), StoreError> {

@@ -344,12 +344,17 @@ impl Store {
         self.applied.lock().closed = true;
     }
 
+    /// Nothing becomes durable from here on, for a reason that the driver has. The first reason stays.
+    pub fn fail(&self, why: &str) {
+        let _ = self.failure.set(why.to_owned());
+    }
+
     /// Lets go of the data directory: for after `close` and a last `write_pending`. What is not durable by now never is.
     pub fn release(&self) {
         let _alone = self.housekeeping.lock();
         let _turn = self.log.lock();
         self.close();
-        let _ = self.failure.set("it was closed".to_owned());
+        self.fail("it was closed");
         if let Some(disk) = &self.disk {
             disk.release();
         }
