@@ -16,7 +16,14 @@ from kubecore.apiserver.access.gate import AccessOptions, build_gate
 from kubecore.apiserver.registry.bootstrap import ensure_bootstrap_objects
 from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
-from kubecore.apiserver.wire import APIServer, LocalTransport, PostStartHook, ServedResources, parse_runtime_config
+from kubecore.apiserver.wire import (
+    APIServer,
+    LocalTransport,
+    PostStartHook,
+    ServedResources,
+    parse_runtime_config,
+    token_issuer_routes,
+)
 from kubecore.client.client import Client
 from kubecore.cluster.options import ClusterOptions
 
@@ -64,6 +71,7 @@ class ApiServerPart:
             registry=self.registry,
             served=served,
             post_start=[PostStartHook("bootstrap-objects", self._bootstrap)],
+            extra_routes=token_issuer_routes(gate.tokens),
         )
         self.url = ""
         self._port = 0

@@ -10,5 +10,13 @@ Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tel
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.served import ServedResources, parse_runtime_config
 from kubecore.apiserver.wire.server import APIServer, PostStartHook
+from kubecore.apiserver.wire.token_issuer import token_issuer_routes
 
-__all__ = ["APIServer", "LocalTransport", "PostStartHook", "ServedResources", "parse_runtime_config"]
+__all__ = [
+    "APIServer",
+    "LocalTransport",
+    "PostStartHook",
+    "ServedResources",
+    "parse_runtime_config",
+    "token_issuer_routes",
+]

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.wire.app import App, Gate, Resources
 from kubecore.apiserver.wire.discovery import Discovery
-from kubecore.apiserver.wire.door import Call, Door, LocalWatch, Notifier, Reply
+from kubecore.apiserver.wire.door import Door
 from kubecore.apiserver.wire.health import Check, Health
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.metrics import Metrics
@@ -29,8 +28,6 @@ from kubecore.apiserver.wire.wakeups import Wakeups
 log = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_SECONDS = 10.0
-IDENTITY = "system:apiserver"
-"""Whom the server's own upkeep acts as."""
 
 
 class ServingKeys(Protocol):
@@ -60,19 +57,16 @@ class APIServer:
         gate: Gate,
         registry: Resources,
         served: ServedResources,
-        certificates: Certificates | None = None,
         post_start: Sequence[PostStartHook] = (),
         extra_routes: dict[str, Handler] | None = None,
     ) -> None:
         """extra_routes: exact paths beside the built-in ones, and who answers them."""
-        self.certificates = certificates or Certificates()
         self.port = 0
         """Where HTTPS is served; 0 as long as it is not."""
         self.storage = storage
         self.served = served
         self.door = Door(storage.store)
         self.door.serve_resources(served.to_json())
-        self._own_notifier = Notifier(storage.store)
         self._stopping = False
         self._hooks = list(post_start)
         self._done_hooks: set[str] = set()
@@ -98,17 +92,6 @@ class APIServer:
                 hook.run()
             self._done_hooks.add(hook.name)
         self.storage.wait_durable(self.storage.revision())
-
-    def ask(self, method: str, path: str, body: bytes = b"", *, identity: str = IDENTITY) -> Reply:
-        """One request of the server's own upkeep, answered on the caller's thread."""
-        headers = [("content-type", "application/json")] if body else []
-        outcome = self.door.local(identity, method, path, headers, body, self._own_notifier)
-        while isinstance(outcome, Call):
-            outcome = self.door.settle(self.app.decide(outcome))
-        if isinstance(outcome, LocalWatch):
-            outcome.close()
-            raise ValueError("a watch cannot be asked for here")
-        return outcome
 
     def listen(self, address: str, port: int, *, serving: ServingKeys, client_ca_pem: bytes, threads: int = 1) -> int:
         """Serves HTTPS; gives the port, a free one for 0. Raises OSError if it is taken, ValueError on bad
