@@ -131,9 +131,10 @@ impl Store {
         drop_unneeded_files(disk)
     }
 
-    /// Tells the wall clock without acting on it, so that what is written next is stamped right. Time never goes back.
+    /// Tells the wall clock without acting on it, so that what is written next is stamped right. A clock that
+    /// was set back is believed: bounds by age are then late, those in bytes hold.
     pub fn observe(&self, now: Timestamp) {
-        self.now_milliseconds.fetch_max(now.0, Ordering::AcqRel);
+        self.now_milliseconds.store(now.0, Ordering::Release);
     }
 
     pub(crate) fn now(&self) -> Timestamp {

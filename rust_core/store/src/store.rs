@@ -82,7 +82,7 @@ pub struct Store {
     pub(crate) applied_revision: AtomicU64,
     pub(crate) durable_revision: AtomicU64,
     pub(crate) compacted_revision: AtomicU64,
-    /// The latest wall clock that anybody told.
+    /// The wall clock as it was told last.
     pub(crate) now_milliseconds: AtomicU64,
     pub(crate) policy: PolicyEpoch,
     pub(crate) options: Options,

@@ -485,3 +485,22 @@ fn limits_are_kept_and_what_waits_for_the_disk_is_bounded() {
     store.write_pending().unwrap();
     assert!(put(100).is_ok());
 }
+
+#[test]
+fn a_clock_that_was_far_ahead_and_set_right_again_leaves_new_keys_their_time() {
+    let store = Store::memory(Options::default());
+    store.tick(Timestamp::from_seconds(4e9)).unwrap();
+    store
+        .apply(Txn::new().put("/ahead", Value::plain("1")))
+        .unwrap();
+    store.tick(Timestamp::from_seconds(2e9)).unwrap();
+    store
+        .apply(Txn::new().put_with_ttl("/event", Value::plain("1"), 60))
+        .unwrap();
+    assert_eq!(
+        store.get("/event").unwrap().expires,
+        Some(Timestamp::from_seconds(2e9 + 60.0))
+    );
+    store.tick(Timestamp::from_seconds(2e9 + 60.0)).unwrap();
+    assert!(store.get("/event").is_none());
+}
