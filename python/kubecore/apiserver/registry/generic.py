@@ -276,9 +276,10 @@ class GenericStore:
     def _put(self, key: str, obj: Object, expected: int, companions: list[Companion]) -> Stored:
         value, splice = codec.encode(obj)
         if not companions:
+            ttl_seconds = self.strategy.ttl_seconds
             if expected:
-                return self.storage.update(key, value, splice=splice, expected=expected)
-            return self.storage.create(key, value, splice=splice)
+                return self.storage.update(key, value, splice=splice, expected=expected, ttl_seconds=ttl_seconds)
+            return self.storage.create(key, value, splice=splice, ttl_seconds=ttl_seconds)
         puts = [Put(key, value, splice, expected)]
         for companion in companions:
             metadata = companion.object["metadata"]

@@ -111,6 +111,9 @@ CREATES_ON_UPDATE: frozenset[Row] = frozenset(
 )
 """A PUT to a name that is not there creates it."""
 
+TTL_SECONDS: dict[Row, int] = {("", "events"): 3600}
+"""How long an object lives after its last write; all others: for ever."""
+
 NOT_ACTED_ON: dict[Row, str] = {
     ("batch", "jobs"): "no job controller runs yet: the Job is stored and no pod is started for it",
     ("batch", "cronjobs"): "no cron job controller runs yet: the CronJob is stored and no job is started for it",

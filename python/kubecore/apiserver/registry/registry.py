@@ -24,6 +24,7 @@ from kubecore.apiserver.storage.protocol import Storage, StorageUnavailable, Val
 SERVICE_CIDR = "10.96.0.0/12"
 NODE_PORTS = range(30000, 32768)
 _MUTATIONS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_OF_COLLECTIONS = frozenset({"create", "list", "watch", "deletecollection"})
 
 
 class Registry:
@@ -96,6 +97,8 @@ class Registry:
         row = (resource.group, resource.plural)
         if call.verb in _MUTATIONS and row in kinds.REFUSED:
             raise _not_supported(call, resource, kinds.REFUSED[row])
+        if not _fits_the_path(call, resource):
+            raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
         if call.subresource:
             return subresources.answer(request)
         if call.verb == "create":
@@ -111,6 +114,15 @@ class Registry:
         if verb is None or call.verb not in resource.verbs:
             raise _not_supported(call, resource)
         return verb(request)
+
+
+def _fits_the_path(call: Call, resource: Resource) -> bool:
+    """A write of a namespaced object names its namespace; what touches one object names it, what touches many does not."""
+    if call.verb in _MUTATIONS and resource.namespaced and not call.namespace:
+        return False
+    if call.subresource:
+        return bool(call.name)
+    return bool(call.name) is (call.verb not in _OF_COLLECTIONS)
 
 
 def _not_supported(call: Call, resource: Resource, why: str = "") -> errors.MethodNotAllowed:

@@ -39,6 +39,7 @@ class Strategy:
         self.environment = environment
         self.counts_generations = (resource.group, resource.plural) in kinds.COUNTS_GENERATIONS
         self.default_propagation = kinds.DEFAULT_PROPAGATION.get((resource.group, resource.plural), "Background")
+        self.ttl_seconds = kinds.TTL_SECONDS.get((resource.group, resource.plural), 0)
         self.returns_deleted = (resource.group, resource.plural) in kinds.RETURNS_DELETED
         self.has_status = any(subresource.name == "status" for subresource in resource.subresources)
         if self.has_status and type(self).empty_status is None:

@@ -255,7 +255,13 @@ REFUSED_CREATES: list[Change] = [
 
 REFUSED_UPDATES: list[Change] = [
     ("", "secrets", {"type": "example.com/other"}, "FieldValueInvalid", "type"),
-    ("", "nodes", {"spec": {"podCIDRs": ["10.2.0.0/24"]}}, "FieldValueForbidden", "spec.podCIDRs"),
+    (
+        "",
+        "nodes",
+        {"spec": {"podCIDR": "10.2.0.0/24", "podCIDRs": ["10.2.0.0/24"]}},
+        "FieldValueForbidden",
+        "spec.podCIDRs",
+    ),
     ("", "nodes", {"spec": {"providerID": "x://2"}}, "FieldValueForbidden", "spec.providerID"),
     ("", "resourcequotas", {"spec": {"scopes": []}}, "FieldValueInvalid", "spec.scopes"),
     (

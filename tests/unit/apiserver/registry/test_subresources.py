@@ -297,6 +297,8 @@ def test_nobody_grants_what_they_do_not_have() -> None:
     rule = {"verbs": ["*"], "apiGroups": [""], "resources": ["pods"]}
     assert api.post(ROLES, {"metadata": {"name": "r"}, "rules": [rule]}).reason == "Forbidden"
     assert api.post(ROLES, {"metadata": {"name": "r"}, "rules": [{**rule, "verbs": ["get"]}]}).status == 201
+    gathering = {"metadata": {"name": "g"}, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"a": "b"}}]}}
+    assert api.post("/apis/rbac.authorization.k8s.io/v1/clusterroles", gathering).reason == "Forbidden"
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "mighty"}
     assert api.post(ROLE_BINDINGS, {"metadata": {"name": "b"}, "roleRef": reference}).reason == "Forbidden"
     small = {**reference, "name": "r"}

@@ -395,3 +395,33 @@ def test_json_of_an_answer_is_what_is_stored(api: Api) -> None:
     assert stored is not None
     assert created.raw == stored.value
     assert json.loads(stored.value)["data"] == {"a": "ü"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/api/v1/pods"),
+        ("POST", f"{PODS}/web"),
+        ("PUT", PODS),
+        ("PATCH", PODS),
+        ("DELETE", "/api/v1/configmaps"),
+    ],
+)
+def test_a_method_that_does_not_fit_the_path_is_refused(api: Api, method: str, path: str) -> None:
+    refused = api.send(method, path, pod(), content_type="application/json")
+    assert (refused.status, refused.reason) == (405, "MethodNotAllowed")
+
+
+def test_an_event_is_forgotten_after_an_hour(api: Api) -> None:
+    kept: list[int] = []
+    create = api.storage.create
+
+    def remember(key: str, value: bytes, *, splice: int, ttl_seconds: int = 0) -> Any:
+        kept.append(ttl_seconds)
+        return create(key, value, splice=splice, ttl_seconds=ttl_seconds)
+
+    api.storage.create = remember  # type: ignore[method-assign]
+    event = {"metadata": {"name": "e"}, "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}}
+    api.post("/api/v1/namespaces/default/events", event).ok()
+    api.post(CONFIG_MAPS, config_map()).ok()
+    assert kept == [3600, 0]
