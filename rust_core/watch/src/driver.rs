@@ -73,7 +73,8 @@ impl Driver {
         let floor = self.store.compacted_revision();
         let mut trimmed = self.trimmed.lock();
         let due = trimmed.at.plus_seconds(TRIM_EVERY_SECONDS);
-        if now < due {
+        // A clock that was set back makes it due too.
+        if (trimmed.at..due).contains(&now) {
             return (floor > trimmed.floor).then_some(due);
         }
         *trimmed = Trimmed { at: now, floor };
