@@ -16,6 +16,7 @@ from kubecore.apiserver.access.gate import AccessOptions, build_gate
 from kubecore.apiserver.registry.bootstrap import ensure_bootstrap_objects
 from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
+from kubecore.apiserver.storage.timekeeper import keep_time
 from kubecore.apiserver.wire import (
     APIServer,
     LocalTransport,
@@ -52,6 +53,9 @@ class ApiServerPart:
             randomness=random.Random(options.seed) if options.seed is not None and options.port is None else None,
         )
         self._storage = open_storage(options, directory)
+        if self._storage.threadless:
+            # Before the first write, which is stamped with it.
+            self._storage.store.tick(clock.now())
         gate = build_gate(self._storage, self.certificates, access, now=clock.now, randomness=randomness)
         self.registry = Registry(
             storage=self._storage,
@@ -75,9 +79,13 @@ class ApiServerPart:
         )
         self.url = ""
         self._port = 0
+        self._clock = clock
+        self._timekeeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Raises OSError if the port is taken."""
+        if self._storage.threadless:
+            self._timekeeper = asyncio.create_task(keep_time(self._storage, self._clock), name="timekeeper")
         if self._options.port is not None:
             self._port = self._server.listen(
                 self._options.bind_address,
@@ -90,6 +98,8 @@ class ApiServerPart:
 
     async def stop(self) -> None:
         """Drains: see `APIServer.stop`. Without a socket there is nothing to wait for, and in virtual time no thread."""
+        if self._timekeeper is not None:
+            self._timekeeper.cancel()
         if self._options.port is None:
             self._server.stop()
         else:

@@ -82,9 +82,11 @@ class EmbeddedObject:
 class EmbeddedStorage:
     """`Storage` over one `_core.Store`, which it owns."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, threadless: bool = False) -> None:
         self.store = store
         """What the wire and the notifiers share."""
+        self.threadless = threadless
+        """Somebody has to tell it the time: see timekeeper.py."""
         self._cache: dict[str, EmbeddedObject] = {}
 
     @classmethod
@@ -98,7 +100,8 @@ class EmbeddedStorage:
     @classmethod
     def memory(cls, *, threadless: bool = False) -> EmbeddedStorage:
         """No disk. `threadless`: no thread either, and time passes only with `store.tick`."""
-        return cls(Store.memory(policy_prefixes=POLICY_PREFIXES, threadless=threadless))
+        store = Store.memory(policy_prefixes=POLICY_PREFIXES, threadless=threadless)
+        return cls(store, threadless=threadless)
 
     def revision(self) -> int:
         return self.store.revision()
