@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -147,6 +148,7 @@ impl Local {
                 self.door.count(request, 200, started.elapsed());
                 let id = self.door.handover.next_id();
                 let stream = pending.start(notifier.get().handle(id));
+                self.door.metrics.watches.fetch_add(1, Ordering::Relaxed);
                 let watch = LocalWatch {
                     id,
                     local: self.clone(),
@@ -209,6 +211,16 @@ impl LocalWatch {
             Some(epoch) => stream.allowed(epoch),
             None => stream.end(),
         }
+    }
+}
+
+impl Drop for LocalWatch {
+    fn drop(&mut self) {
+        self.local
+            .door
+            .metrics
+            .watches
+            .fetch_sub(1, Ordering::Relaxed);
     }
 }
 
