@@ -131,8 +131,9 @@ class Template:
         self._nodes = parse(text)
         self._functions = functions
         paths: dict[tuple[str, ...], None] = {}
-        for expression in _expressions(self._nodes):
-            self._check(expression, paths)
+        self._lists: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = []
+        """Lists of which only some fields of each element matter: a container's mounts differ in every pod."""
+        self._collect(self._nodes, paths)
         self._paths = list(paths)
         self._shapes: dict[bytes, tuple[list[bytes], list[tuple[int, Call]]]] = {}
         self._keepable = True
@@ -141,7 +142,10 @@ class Template:
         """The rendered YAML as JSON."""
         if not self._keepable:
             return msgspec.json.encode(self._run(obj, None))
-        key = msgspec.json.encode([_walk(obj, path) for path in self._paths])
+        seen = [_walk(obj, path) for path in self._paths]
+        for path, fields in self._lists:
+            seen.append([[_walk(element, field) for field in fields] for element in _elements(_walk(obj, path))])
+        key = msgspec.json.encode(seen)
         shape = self._shapes.get(key)
         if shape is None:
             try:
@@ -153,6 +157,27 @@ class Template:
                 self._shapes.clear()
             self._shapes[key] = shape
         return self._fill(shape, obj)
+
+    def _collect(self, nodes: Iterable[Node], paths: dict[tuple[str, ...], None]) -> None:
+        """What the shape depends on. `nodes` see the object itself as their dot."""
+        for node in nodes:
+            if not isinstance(node, Block):
+                for expression in _expressions((node,)):
+                    self._check(expression, paths)
+                continue
+            fields = _fields_of_elements(node)
+            if fields is not None and isinstance(node.expression, Field):
+                for expression in _expressions(node.body):
+                    self._check(expression, {})
+                self._lists.append((node.expression.path, fields))
+                self._collect(node.otherwise, paths)
+            elif node.kind == "if":
+                self._check(node.expression, paths)
+                self._collect(node.body, paths)
+                self._collect(node.otherwise, paths)
+            else:
+                for expression in _expressions((node,)):
+                    self._check(expression, paths)
 
     def _check(self, expression: Expression, paths: dict[tuple[str, ...], None]) -> None:
         """Refuses unknown functions; collects what the shape depends on."""
@@ -321,3 +346,41 @@ def _expressions(nodes: Iterable[Node]) -> Iterable[Expression]:
             yield node.expression
             yield from _expressions(node.body)
             yield from _expressions(node.otherwise)
+
+
+def _elements(value: Any) -> list[Any]:
+    """What a range over the value sees, in its order."""
+    return [value[key] for key in sorted(value)] if isinstance(value, dict) else list(value or ())
+
+
+def _fields_of_elements(block: Block) -> list[tuple[str, ...]] | None:
+    """For a range over one of the object's lists whose body reads nothing of an element but some of its fields: those.
+
+    None if the body may read more: the whole element, the object, or what a variable holds of either.
+    """
+    if block.kind != "range" or block.variables or not isinstance(block.expression, Field):
+        return None
+    if block.expression.variable not in ("", "$") or not _plain(block.body):
+        return None
+    fields: dict[tuple[str, ...], None] = {}
+    waiting = list(_expressions(block.body))
+    while waiting:
+        expression = waiting.pop()
+        if isinstance(expression, Call):
+            waiting += expression.arguments
+        elif isinstance(expression, Field):
+            if expression.variable and not expression.path and expression.variable != "$":
+                continue
+            if expression.variable or not expression.path:
+                return None
+            fields[expression.path] = None
+    return list(fields)
+
+
+def _plain(nodes: Iterable[Node]) -> bool:
+    """Nothing but text, output and conditions."""
+    return all(
+        isinstance(node, Text | Output)
+        or (isinstance(node, Block) and node.kind == "if" and _plain(node.body) and _plain(node.otherwise))
+        for node in nodes
+    )
