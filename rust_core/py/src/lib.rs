@@ -1,5 +1,6 @@
 //! The only crate that names PyO3: one thin adapter file per crate.
 
+mod calls;
 mod local;
 mod log_writer;
 mod notifier;

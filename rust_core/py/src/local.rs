@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use crate::calls::Call;
 use crate::notifier::Notifier;
-use crate::wire::Call;
 
 /// Calls that were given out and not settled. At the bound the oldest is forgotten: settling it raises.
 const UNSETTLED_MAX: usize = 10_000;
