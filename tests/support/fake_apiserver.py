@@ -125,7 +125,8 @@ class FakeServer:
             return self._delete(key, body)
         current = self._read(key)
         if request.method == "PATCH":
-            owners = body.get("metadata", {}).pop("ownerReferences", None)
+            strategic = "strategic" in dict(request.headers)["content-type"]
+            owners = body.get("metadata", {}).pop("ownerReferences", None) if strategic else None
             body = merge(current, body)
             if owners is not None:
                 body["metadata"]["ownerReferences"] = merge_owners(current, owners)

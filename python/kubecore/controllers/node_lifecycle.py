@@ -34,7 +34,7 @@ DISRUPTED_MIN = 3
 LARGE_CLUSTER_NODES = 50
 DISRUPTED_PAUSE_SECONDS = 100.0
 """If so large a share of the nodes is not ready (and that many at least), the fault is rather ours: large clusters
-evict ten times slower, small ones not at all. The same if no node is ready."""
+evict ten times slower, small ones not at all. If no node is ready, evictions that were asked for are taken back."""
 
 LEASE_NAMESPACE = "kube-node-lease"
 
@@ -159,7 +159,8 @@ class NodeLifecycle(Controller):
         name, now = node["metadata"]["name"], self.clock.monotonic()
         pause = self._eviction_pause()
         evicting = pause is not None and now >= self._next_eviction_at
-        planned = node_plan.plan_taints(node, evicting=evicting, now=self.clock.now())
+        withdrawn = ready != "True" and len(self._not_ready) >= len(self._nodes.store)
+        planned = node_plan.plan_taints(node, evicting=evicting, now=self.clock.now(), withdrawn=withdrawn)
         has_evicting = any(_evicts(taint) for taint in node.get("spec", {}).get("taints") or ())
         if planned is not None:
             metadata = {"resourceVersion": node["metadata"]["resourceVersion"]}

@@ -36,12 +36,15 @@ def ready_status(node: Object) -> str:
     return conditions.status_of(node.get("status", {}).get("conditions"), "Ready") or "Unknown"
 
 
-def plan_taints(node: Object, *, evicting: bool, now: float) -> list[Object] | None:
-    """The taints to write, or None if the present ones are right. `evicting`: whether a NoExecute taint may be added
-    now."""
+def plan_taints(node: Object, *, evicting: bool, now: float, withdrawn: bool = False) -> list[Object] | None:
+    """The taints to write, or None if the present ones are right.
+
+    `evicting`: whether a NoExecute taint may be added now. `withdrawn`: those that are there are taken back.
+    """
     present: Sequence[Object] = node.get("spec", {}).get("taints") or ()
     kept = [taint for taint in present if not _is_ours(taint)]
-    wanted = [*kept, *_no_schedule(node), *_no_execute(node, present, evicting=evicting, now=now)]
+    evictions = [] if withdrawn else _no_execute(node, present, evicting=evicting, now=now)
+    wanted = [*kept, *_no_schedule(node), *evictions]
     if sorted(map(_identity, wanted)) == sorted(map(_identity, present)):
         return None
     return wanted

@@ -8,11 +8,13 @@ from kubecore.controllers.base import Controller
 from kubecore.controllers.deployment import Deployment
 from kubecore.controllers.endpoints import Endpoints
 from kubecore.controllers.endpointslice import EndpointSlices
+from kubecore.controllers.garbage_collector import GarbageCollector
 from kubecore.controllers.namespace import Namespaces
 from kubecore.controllers.node_lifecycle import NodeLifecycle
 from kubecore.controllers.replication import ReplicaSet, ReplicationController
 from kubecore.controllers.resource_quota import ResourceQuotas
 from kubecore.controllers.root_ca import RootCaPublisher
+from kubecore.controllers.service import Services
 from kubecore.controllers.service_account import ServiceAccounts
 from kubecore.controllers.taint_eviction import TaintEviction
 from kubecore.controllers.token import Tokens
@@ -40,4 +42,6 @@ CONTROLLERS = (
     Entry(ReplicaSet, ("replicaset",)),
     Entry(NodeLifecycle, ("nodelifecycle",)),
     Entry(TaintEviction),
+    Entry(Services, ("service",)),
+    Entry(GarbageCollector, ("garbagecollector",)),
 )
