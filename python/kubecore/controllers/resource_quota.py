@@ -1,8 +1,8 @@
 """ResourceQuota: counts what a namespace uses, and says it in the quota's status.
 
-In: quotas, and the objects that they count. Out: `status.hard` and `status.used`. Admission adds what is created, within its own
-transaction; this controller gives back what was deleted or has finished, and counts all anew for a quota that is new or
-changed. It counts from informers of just those resources that some quota names.
+In: quotas, and the objects that they count. Out: `status.hard` and `status.used`. Admission adds what is created,
+within its own transaction; this controller gives back what was deleted or has finished, and counts all anew for a
+quota that is new or changed. It counts from informers of just those resources that some quota names.
 Source: https://kubernetes.io/docs/concepts/policy/resource-quotas/
 """
 
@@ -25,8 +25,8 @@ RECOUNT_SECONDS = 300.0
 """All quotas are counted anew so often (`--resource-quota-sync-period`): what no event told of is found then."""
 
 SETTLE_SECONDS = 0.1
-"""Changes that come together are counted together, and the informers of what is counted have caught up by then. If admission
-has counted something meanwhile, the write below conflicts and all is counted again."""
+"""Changes that come together are counted together, and the informers of what is counted have caught up by then. If
+admission has counted something meanwhile, the write below conflicts and all is counted again."""
 
 
 def counted_resources() -> list[Resource]:
