@@ -15,6 +15,8 @@ TEMPLATE = {"metadata": {"labels": {"a": "b"}}, "spec": pod()["spec"]}
 SELECTOR = {"matchLabels": {"a": "b"}}
 ONCE = {**TEMPLATE, "spec": {**pod()["spec"], "restartPolicy": "Never"}}
 SECRET = base64.b64encode(b"x").decode()
+CSR, CSRS = "certificates.k8s.io", "certificatesigningrequests"
+NET = "networking.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
 ROLE_REF = {"apiGroup": RBAC, "kind": "Role", "name": "r"}
 
@@ -30,6 +32,20 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("", "events"): {"involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"}},
     ("", "namespaces"): {},
     ("", "podtemplates"): {"template": TEMPLATE},
+    ("", "persistentvolumeclaims"): {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    },
+    ("", "persistentvolumes"): {
+        "spec": {"accessModes": ["ReadWriteOnce"], "capacity": {"storage": "1Gi"}, "hostPath": {"path": "/x"}}
+    },
+    ("certificates.k8s.io", "certificatesigningrequests"): {
+        "spec": {"request": SECRET, "usages": ["client auth"], "signerName": "example.com/x"}
+    },
+    ("networking.k8s.io", "ingresses"): {
+        "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}
+    },
+    ("networking.k8s.io", "networkpolicies"): {"spec": {"podSelector": {}}},
+    ("storage.k8s.io", "storageclasses"): {"provisioner": "example.com/x"},
     ("apps", "replicasets"): {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
     ("apps", "deployments"): {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
     ("apps", "statefulsets"): {"spec": {"selector": SELECTOR, "template": TEMPLATE, "serviceName": "s"}},
@@ -253,7 +269,28 @@ REFUSED_CREATES: list[Change] = [
     (RBAC, "clusterrolebindings", {"roleRef": {"kind": "Role"}}, "FieldValueNotSupported", "roleRef.kind"),
 ]
 
+REFUSED_CREATES += [
+    ("", "persistentvolumeclaims", {"spec": {"accessModes": []}}, "FieldValueRequired", "spec.accessModes"),
+    ("", "persistentvolumeclaims", {"spec": {"accessModes": ["X"]}}, "FieldValueNotSupported", "spec.accessModes"),
+    ("", "persistentvolumeclaims", {"spec": {"resources": None}}, "FieldValueRequired", "spec.resources[storage]"),
+    ("", "persistentvolumes", {"spec": {"capacity": None}}, "FieldValueRequired", "spec.capacity"),
+    (CSR, CSRS, {"spec": {"usages": None}}, "FieldValueRequired", "spec.usages"),
+    (CSR, CSRS, {"spec": {"signerName": "x"}}, "FieldValueInvalid", "spec.signerName"),
+    (NET, "ingresses", {"spec": {"defaultBackend": None}}, "FieldValueInvalid", "spec"),
+    (
+        NET,
+        "ingresses",
+        {"spec": {"defaultBackend": {"service": {"name": None}}}},
+        "FieldValueRequired",
+        "spec.defaultBackend.name",
+    ),
+    (NET, "networkpolicies", {"spec": {"policyTypes": ["Both"]}}, "FieldValueNotSupported", "spec.policyTypes[0]"),
+    ("storage.k8s.io", "storageclasses", {"provisioner": None}, "FieldValueRequired", "provisioner"),
+]
+
 REFUSED_UPDATES: list[Change] = [
+    ("", "persistentvolumeclaims", {"spec": {"accessModes": ["ReadWriteMany"]}}, "FieldValueForbidden", "spec"),
+    ("storage.k8s.io", "storageclasses", {"provisioner": "example.com/y"}, "FieldValueForbidden", "provisioner"),
     ("", "secrets", {"type": "example.com/other"}, "FieldValueInvalid", "type"),
     (
         "",
@@ -406,3 +443,30 @@ def test_a_job_selects_its_own_pods() -> None:
 def test_a_node_keeps_the_status_it_comes_with() -> None:
     node = {"metadata": {"name": "one"}, "status": {"capacity": {"cpu": "4"}}}
     assert Api().post(path_of("", "nodes"), node).ok()["status"]["capacity"] == {"cpu": "4"}
+
+
+def test_a_signing_request_is_approved_only_where_that_is_asked_for() -> None:
+    api, path = Api(), path_of(CSR, CSRS)
+    created = api.post(path, merge(good(CSR, CSRS), {"spec": {"username": "somebody else"}})).ok()
+    assert (created["spec"]["username"], created["spec"]["groups"][0]) == ("admin", "system:masters")
+    approved = {"status": {"conditions": [{"type": "Approved", "status": "True"}]}}
+    assert "conditions" not in api.patch(f"{path}/thing/status", approved).ok().get("status", {})
+    decided = api.patch(f"{path}/thing/approval", approved).ok()
+    assert decided["status"]["conditions"][0]["lastUpdateTime"] == "2025-06-15T15:06:40Z"
+    denied = {"status": {"conditions": [{"type": "Denied", "status": "True"}]}}
+    assert api.put(f"{path}/thing/approval", merge(decided, denied)).status == 422
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"maxReplicas": 0}, "spec.maxReplicas"),
+        ({"minReplicas": 3}, "spec.maxReplicas"),
+        ({"scaleTargetRef": {"kind": "Deployment"}}, "spec.scaleTargetRef.name"),
+    ],
+)
+def test_an_autoscaler_that_makes_no_sense_is_refused(spec: dict[str, Any], field: str) -> None:
+    given = {"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "web"}, **spec}
+    path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
+    refused = Api().post(path, {"metadata": {"name": "x"}, "spec": given})
+    assert (refused.status, set(refused.fields)) == (422, {field})
