@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +38,38 @@ def kubecore(*arguments: str, kubeconfig: Path | None = None, stdin: str = "") -
         timeout=120,
         check=False,
     )
+
+
+def children(pid: int) -> dict[str, int]:
+    """The parts that a `kubecore up --parts processes` has started, by their verb."""
+    found = {}
+    for child in _processes():
+        if child.parent == pid and len(child.command) > 3 and child.command[1:3] == ["-m", "kubecore_cli"]:
+            found[child.command[3]] = child.pid
+    return found
+
+
+def session_members(session: int) -> list[int]:
+    """Every process of a session, zombies aside."""
+    return [process.pid for process in _processes() if process.session == session and process.state != "Z"]
+
+
+@dataclass(frozen=True, slots=True)
+class _ProcessState:
+    pid: int
+    state: str
+    parent: int
+    session: int
+    command: list[str]
+
+
+def _processes() -> Iterator[_ProcessState]:
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            # The fields after the command's name in parentheses: state, parent, group, session (proc(5)).
+            state, parent, _, session = (directory / "stat").read_text().rpartition(")")[2].split()[:4]
+            command = (directory / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            yield _ProcessState(int(directory.name), state, int(parent), int(session), command)
 
 
 class Process:
@@ -86,11 +119,17 @@ class Process:
         self._child.kill()
         self._child.wait()
 
-    def stop(self, *, timeout_seconds: float = 30.0) -> int:
-        """Ctrl-C; gives the exit code."""
+    def stop(self, *, by: signal.Signals = signal.SIGINT, timeout_seconds: float = 30.0) -> int:
+        """Ctrl-C, or another signal; gives the exit code."""
         if self._child.poll() is None:
-            self._child.send_signal(signal.SIGINT)
-        return self._child.wait(timeout_seconds)
+            self._child.send_signal(by)
+        return self.wait(timeout_seconds=timeout_seconds)
+
+    def wait(self, *, timeout_seconds: float = 30.0) -> int:
+        """Until it ends by itself, its output read to the end; gives the exit code."""
+        code = self._child.wait(timeout_seconds)
+        self._reader.join(timeout_seconds)
+        return code
 
     def end(self) -> None:
         """Whatever state it is in."""

@@ -74,7 +74,7 @@ class ControlPlane:
         if self._server is not None:
             await self._server.stop()
         if self.options.merge_kubeconfig and self.options.kubeconfig is None:
-            kubeconfig.remove(kubeconfig.user_path())
+            kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
     def client(self, identity: str) -> Client:
         """An in-process client that acts as `identity`, for the running event loop."""

@@ -12,13 +12,14 @@ import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 
 from kubecore.api import errors, scheme
 from kubecore.api.meta import parse_timestamp
 from kubecore.client.client import Client
 from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import ClientConfig
-from kubecore.client.transport import Pairs, Request, Response, Transport, WatchEvent
+from kubecore.client.transport import Pairs, Request, Response, StreamRefused, Transport, WatchEvent
 
 TransportFor = Callable[[str], Transport]
 """Identity (a user name such as `system:kube-scheduler`) → a transport that acts as it."""
@@ -45,18 +46,31 @@ class ServiceAccountTransport:
     async def request(
         self, method: str, path: str, query: Pairs = (), headers: Pairs = (), body: bytes = b""
     ) -> Response:
-        return await (await self._transport()).request(method, path, query, headers, body)
+        response = await (await self._transport()).request(method, path, query, headers, body)
+        self._judge(response)
+        return response
 
     async def batch(self, requests: Sequence[Request]) -> list[Response]:
-        return await (await self._transport()).batch(requests)
+        responses = await (await self._transport()).batch(requests)
+        for response in responses:
+            self._judge(response)
+        return responses
 
     async def stream(self, path: str, query: Pairs = (), headers: Pairs = ()) -> AsyncGenerator[list[WatchEvent], None]:
         batches = (await self._transport()).stream(path, query, headers)
         try:
             async for batch in batches:
                 yield batch
+        except StreamRefused as refused:
+            self._judge(refused.response)
+            raise
         finally:
             await batches.aclose()
+
+    def _judge(self, response: Response) -> None:
+        """A token dies with its service account, whoever deleted it: the next request asks for another."""
+        if response.status == HTTPStatus.UNAUTHORIZED:
+            self._renew_at_seconds = 0.0
 
     async def close(self) -> None:
         for transport in (*self._retired, *((self._inner,) if self._inner else ())):
@@ -105,14 +119,23 @@ class RemoteIdentities:
     def __init__(self, config: ClientConfig, *, user_agent: str) -> None:
         self._config = config
         self._user_agent = user_agent
+        self._transports: list[Transport] = []
         self._issuer = Client(HttpTransport(config, user_agent=user_agent))
 
     def transport(self, identity: str) -> Transport:
-        """Anything but a service account is served by the kubeconfig's own credential. Whoever asks closes it."""
+        """Anything but a service account is served by the kubeconfig's own credential."""
+        made = self._make(identity)
+        self._transports.append(made)
+        return made
+
+    def _make(self, identity: str) -> Transport:
         if not identity.startswith(SERVICE_ACCOUNT_PREFIX):
             return HttpTransport(self._config, user_agent=self._user_agent)
         namespace, _, name = identity.removeprefix(SERVICE_ACCOUNT_PREFIX).partition(":")
         return ServiceAccountTransport(self._config, self._issuer, namespace=namespace, name=name)
 
     async def close(self) -> None:
+        """Every transport that was handed out, too: closing one twice is no error."""
+        for transport in self._transports:
+            await transport.close()
         await self._issuer.transport.close()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
+import os
 import signal
 import sys
 from dataclasses import replace
@@ -31,6 +33,12 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "scheduler": ("system:kube-scheduler", ()),
     "nodes": ("system:kubecore:node-simulator", ()),
 }
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2)"""
+
+_prctl = ctypes.CDLL(None).prctl
+"""Looked up here: between fork and exec nothing may be loaded."""
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +106,7 @@ class Processes:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.options.merge_kubeconfig and self.options.kubeconfig is None:
-            kubeconfig.remove(kubeconfig.user_path())
+            kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
     def _write_kubeconfigs(self, certificates: Certificates) -> None:
         for name, (user, groups) in PARTS.items():
@@ -124,6 +132,7 @@ class Processes:
                 *(sys.executable, "-m", "kubecore_cli", *self._arguments(name)),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
+                preexec_fn=_detach,
             )
             self._children[name] = child
             try:
@@ -174,6 +183,13 @@ class Processes:
                 f"--node-lease-renew-seconds={options.node_lease_renew_seconds}",
             ]
         return common
+
+
+def _detach() -> None:
+    """In the child, before it becomes the part: a group of its own, since Ctrl-C in a terminal reaches the whole foreground
+    group and the API server must end last; and SIGTERM when this process dies, however it dies."""
+    os.setpgid(0, 0)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def apiserver_arguments(options: ClusterOptions) -> list[str]:
