@@ -192,15 +192,16 @@ fn set_element_orders(
             continue;
         };
         strategic_list::check_order(change.as_deref().unwrap_or_default(), &order, &facts)?;
-        let merged = match change {
-            None => before.clone(),
-            Some(change) if facts.merges => strategic_list::merge(before.clone(), change, &facts)?,
-            Some(change) => change,
+        let (merged, server_order) = match change {
+            None => (before.clone(), before),
+            Some(change) if facts.merges => {
+                let server_order = strategic_list::server_order(&before, &change, facts.key);
+                (strategic_list::merge(before, change, &facts)?, server_order)
+            }
+            Some(change) => (change, before),
         };
-        current.insert(
-            name.to_owned(),
-            Value::Array(strategic_list::ordered(merged, &order, &before, facts.key)?),
-        );
+        let woven = strategic_list::ordered(merged, &order, &server_order, facts.key)?;
+        current.insert(name.to_owned(), Value::Array(woven));
         patch.shift_remove(name);
     }
     Ok(())

@@ -114,6 +114,36 @@ fn key_of<'a>(item: &'a Value, key: &str) -> Result<&'a Value, PatchError> {
     }
 }
 
+/// The server's order as `ordered` needs it: elements that the patch adds stand behind the kept ones, but only as many as it deletes.
+/// So a container that replaces another stays behind those that only the server has. (Upstream: new elements fill the places that
+/// deleted ones leave in the list.)
+pub(super) fn server_order(before: &[Value], patch: &[Value], key: Option<&str>) -> Vec<Value> {
+    let Some(key) = key else {
+        return before.to_vec();
+    };
+    let same =
+        |left: &Value, right: &Value| left.get(key).is_some() && left.get(key) == right.get(key);
+    let is_deleted = |item: &Value| {
+        patch
+            .iter()
+            .any(|change| change[DIRECTIVE] == "delete" && same(change, item))
+    };
+    let mut order: Vec<Value> = before
+        .iter()
+        .filter(|item| !is_deleted(item))
+        .cloned()
+        .collect();
+    for change in patch
+        .iter()
+        .filter(|change| change.get(DIRECTIVE).is_none())
+    {
+        if order.len() < before.len() && !order.iter().any(|item| same(item, change)) {
+            order.push(change.clone());
+        }
+    }
+    order
+}
+
 /// Where an element stands in a list: by its key, or by value.
 fn place(list: &[Value], item: &Value, key: Option<&str>) -> Option<usize> {
     match key {

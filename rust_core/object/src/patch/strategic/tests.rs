@@ -156,6 +156,19 @@ fn element_order_is_set_and_the_servers_own_elements_keep_their_place() {
 }
 
 #[test]
+fn a_container_that_replaces_another_stays_behind_the_servers_own() {
+    let current = pod(json!([{"name": "injected"}, {"name": "old"}]));
+    let patch = json!({"spec": {
+        "$setElementOrder/containers": [{"name": "new"}],
+        "containers": [{"name": "new"}, {"name": "old", "$patch": "delete"}]
+    }});
+    assert_eq!(
+        patched("Pod", current, &patch),
+        Ok(pod(json!([{"name": "injected"}, {"name": "new"}])))
+    );
+}
+
+#[test]
 fn an_order_may_name_elements_that_the_patch_deletes_elsewhere() {
     let current = pod(json!([{"name": "a"}, {"name": "b"}]));
     let patch = json!({"spec": {
