@@ -37,13 +37,20 @@ def bench() -> None:
 @click.option(
     "--timeout", "timeout_seconds", type=float, default=600.0, show_default=True, help="Seconds a phase may take."
 )
+@click.option(
+    "--parts",
+    type=click.Choice(["tasks", "processes"]),
+    default="tasks",
+    show_default=True,
+    help="How `kubecore up` runs the parts of the measured cluster.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def schedule(
-    nodes: int, pods: int, connections: int, data_dir: Path | None, timeout_seconds: float, as_json: bool
+    nodes: int, pods: int, connections: int, data_dir: Path | None, timeout_seconds: float, parts: str, as_json: bool
 ) -> None:
     from kubecore_cli.bench_schedule import Settings, run
 
-    result = run(Settings(nodes, pods, connections, data_dir, timeout_seconds))
+    result = run(Settings(nodes, pods, connections, data_dir, timeout_seconds, parts))
     click.echo(json.dumps(result, indent=2) if as_json else screen(result))
     if not all(check["ok"] for check in result["checks"]):
         raise click.exceptions.Exit(1)

@@ -46,6 +46,8 @@ class Settings:
     connections: int
     data_dir: Path | None
     timeout_seconds: float
+    parts: str = "tasks"
+    """How `kubecore up` runs its parts."""
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def run(settings: Settings) -> dict[str, Any]:
         "nodes": settings.nodes,
         "pods": settings.pods,
         "connections": settings.connections,
+        "parts": settings.parts,
         "machine": machine(),
         "versions": versions(),
         "command": sys.argv,
@@ -147,7 +150,7 @@ class Bench:
         settings = self._settings
         self._progress.phase(f"end to end: kubecore up with {settings.nodes:,} simulated nodes")
         arguments = ["--data-dir", str(self._data), "--port", "0", "--kubeconfig", str(self._kubeconfig)]
-        server = self._start("server", ["up", *arguments, "--nodes", str(settings.nodes)])
+        server = self._start("server", ["up", *arguments, "--nodes", str(settings.nodes), "--parts", settings.parts])
         try:
             async with self._client(server) as client:
                 await self._nodes_ready(client)
