@@ -32,12 +32,6 @@ _TEXT_OF_REASON = {
 _WITHOUT_VALUE = {"FieldValueRequired", "FieldValueForbidden", "FieldValueTooLong", "InternalError"}
 
 
-class Literal(str):
-    """A bad value that is shown without quotes."""
-
-    __slots__ = ()
-
-
 class FieldError:
     """What is wrong with one field. `field` is its path, such as `spec.containers[0].name`."""
 
@@ -68,8 +62,6 @@ Errors = list[FieldError]
 
 def show(value: Any) -> str:
     """A value as messages print it: text in quotes, composites as JSON."""
-    if isinstance(value, Literal):
-        return str(value)
     if value is None:
         return "null"
     if isinstance(value, bool):

@@ -170,8 +170,9 @@ class GenericStore:
         given = metadata.get("resourceVersion") or "0"
         if given == "0":
             if not self.strategy.allows_unconditional_update:
-                error = v.invalid_value("metadata.resourceVersion", v.Literal("0x0"), "must be specified for an update")
-                raise self._invalid(name, [error])
+                error = v.invalid_value("metadata.resourceVersion", 0, "must be specified for an update")
+                # Upstream names the resource here, not the kind.
+                raise v.to_status(self.resource.plural, self.resource.group, name, [error])
         elif not given.isdecimal():
             raise self._invalid(
                 name, [v.invalid_value("metadata.resourceVersion", given, "must be an unsigned integer")]

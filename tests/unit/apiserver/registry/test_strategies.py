@@ -197,7 +197,7 @@ REFUSED_CREATES: list[Change] = [
         "batch",
         "jobs",
         {"spec": {"template": {"spec": {"restartPolicy": "Always"}}}},
-        "FieldValueNotSupported",
+        "FieldValueRequired",
         "spec.template.spec.restartPolicy",
     ),
     ("batch", "jobs", {"spec": {"parallelism": -1}}, "FieldValueInvalid", "spec.parallelism"),
@@ -470,3 +470,12 @@ def test_an_autoscaler_that_makes_no_sense_is_refused(spec: dict[str, Any], fiel
     path = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers"
     refused = Api().post(path, {"metadata": {"name": "x"}, "spec": given})
     assert (refused.status, set(refused.fields)) == (422, {field})
+
+
+def test_a_deployment_without_a_selector_is_told_all_that_upstream_tells() -> None:
+    given = {"metadata": {"name": "web"}, "spec": {"template": TEMPLATE}}
+    refused = Api().post(path_of("apps", "deployments"), given)
+    assert refused.message == (
+        'Deployment.apps "web" is invalid: [spec.selector: Required value, spec.template.metadata.labels: '
+        'Invalid value: {"a":"b"}: `selector` does not match template `labels`]'
+    )

@@ -149,7 +149,10 @@ def test_a_lease_is_not_overwritten_without_a_version(api: Api) -> None:
     api.post(LEASES, {"metadata": {"name": "leader"}}).ok()
     refused = api.put(f"{LEASES}/leader", {"metadata": {"name": "leader"}, "spec": {"holderIdentity": "me"}})
     assert (refused.status, refused.fields) == (422, ["metadata.resourceVersion"])
-    assert "must be specified for an update" in refused.message
+    assert refused.message == (
+        'leases.coordination.k8s.io "leader" is invalid: metadata.resourceVersion: Invalid value: 0: '
+        "must be specified for an update"
+    )
 
 
 def test_an_update_of_another_incarnation_is_refused(api: Api) -> None:

@@ -32,24 +32,28 @@ def validate_template(template: dict[str, Any], at: str, *, restart: tuple[str, 
     errors += pod_spec.validate(spec, f"{at}.spec")
     policy = spec.get("restartPolicy")
     if policy in pod_spec.RESTART_POLICIES and policy not in restart:
-        errors.append(v.unsupported(f"{at}.spec.restartPolicy", policy, restart))
+        field = f"{at}.spec.restartPolicy"
+        if len(restart) == 1:
+            errors.append(v.unsupported(field, policy, restart))
+        else:  # a Job's: the default is not among them, so it has to be said
+            errors.append(v.required(field, "valid values: " + ", ".join(f'"{one}"' for one in restart)))
     if spec.get("ephemeralContainers"):
         errors.append(v.forbidden(f"{at}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
     return errors
 
 
 def validate_selector_and_template(spec: dict[str, Any], *, empty_detail: str) -> v.Errors:
-    """A `metav1.LabelSelector` that selects the template's pods."""
+    """A `metav1.LabelSelector` that selects the template's pods. Without one nothing is selected, and that is told too."""
     selector, template = spec.get("selector"), spec.get("template") or {}
+    labels = (template.get("metadata") or {}).get("labels")
+    mismatch = v.invalid_value("spec.template.metadata.labels", labels, _MISMATCH)
     if selector is None:
-        return [v.required("spec.selector")]
+        return [v.required("spec.selector"), mismatch]
     errors = selectors.validate_selector(selector, "spec.selector")
     if selectors.is_empty(selector):
         errors.append(v.invalid_value("spec.selector", selector, empty_detail))
-        return errors
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    if not errors and not selectors.matches(selector, labels):
-        errors.append(v.invalid_value("spec.template.metadata.labels", labels, _MISMATCH))
+    elif not errors and not selectors.matches(selector, labels or {}):
+        errors.append(mismatch)
     return errors
 
 
