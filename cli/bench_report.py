@@ -75,6 +75,11 @@ def lines(result: dict[str, Any]) -> list[str]:
         ("prefilled (scheduler's start → last bind)", "prefilled_pods_per_second", _rate),
         ("create → bind, median", "create_to_bind_p50_seconds", _seconds),
         ("create → bind, 99th percentile", "create_to_bind_p99_seconds", _seconds),
+        (
+            "server's processor time, POST → Running",
+            "server_cpu_microseconds_per_pod",
+            lambda value: f"{value:,.0f} µs",
+        ),
         ("nodes considered for each pod", "nodes_considered_per_pod", lambda value: f"{value:,.0f}"),
     ]
     shown = [f"{result['pods']:,} pods on {result['nodes']:,} nodes, {result['machine']['cores']} cores", ""]

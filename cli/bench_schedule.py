@@ -156,10 +156,13 @@ class Bench:
                 await self._nodes_ready(client)
                 await self._namespace(client, NAMESPACE, make_account=False)
                 async with self._watching(client, NAMESPACE) as seen:
+                    before = server.cpu_seconds()
                     sent = await self._create(NAMESPACE, seen)
                     await self._until(seen, lambda: len(seen.bound), "bound")
                     self._report_end_to_end(sent, seen)
                     await self._until(seen, lambda: len(seen.running), "running")
+                    spent = server.cpu_seconds() - before
+                    self._result["server_cpu_microseconds_per_pod"] = spent * 1e6 / settings.pods
                 self._before = await self._verify(client)
             self._result["peak_memory_bytes"].update(server.peak_memory_bytes())
         finally:
