@@ -15,9 +15,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "python")]
 
-from kubecore.client.kubeconfig import load  # noqa: E402
-
 from tests.support.processes import up  # noqa: E402
+
+from kubecore.client.kubeconfig import load  # noqa: E402
 
 
 def build(directory: Path) -> Path:

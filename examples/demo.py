@@ -1,7 +1,7 @@
 """`make demo`: the Tomcat and MySQL example, step by step, on a real cluster of this machine; then 10,000 pods scheduled.
 
-Every line that says what happened comes from a watch, with the revision at which it happened; every claim is checked, and the exit code is 0
-only if all of them held. Needs no network; everything it makes is under one temporary directory, removed at the end.
+Every line that says what happened comes from a watch, with the revision at which it happened; every claim is checked, and
+the exit code is 0 only if all of them held. Needs no network; everything it makes is under one temporary directory, removed at the end.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ async def command(*arguments: str, kubeconfig: Path) -> None:
 
 async def the_example(flow: Flow, kubeconfig: Path) -> None:
     heading("Apply the four files")
-    files = [word for name in FILES for word in ("-f", os.path.relpath(EXAMPLES / name))]
+    files = [word for name in FILES for word in ("-f", str(EXAMPLES / name))]
     await command("apply", *files, kubeconfig=kubeconfig)
     await flow.until("1 MySQL pod is ready behind its Service", lambda: served(flow, "mysql", 1))
     await flow.until("2 Tomcat pods are ready behind node port 30001", lambda: served(flow, "myweb", 2))

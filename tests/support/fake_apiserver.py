@@ -1,6 +1,7 @@
 """A small API server for tests of the loops: one store, watches, conflicts, finalizers, grace. No admission, no validation, no defaults.
 
-A `FakeTransport` implements `kubecore.client.transport.Transport` on it. Where a test needs the real rules, it uses the real server (tests/sim).
+A `FakeTransport` implements `kubecore.client.transport.Transport` on it. Where a test needs the real rules, it uses the
+real server (tests/sim).
 """
 
 from __future__ import annotations
