@@ -94,7 +94,7 @@ impl WatchBody {
     ) -> Poll<Option<Bytes>> {
         let this = &mut *self;
         *this.signal.0.lock() = Some(context.waker().clone());
-        if this.phase.as_mut().poll(context).is_ready() {
+        if this.ending || this.phase.as_mut().poll(context).is_ready() {
             return Poll::Ready(None);
         }
         loop {
@@ -109,7 +109,15 @@ impl WatchBody {
                 return Poll::Pending;
             }
             let mut out = BytesMut::new();
-            let idle = this.fill(&mut out);
+            let mut idle = this.fill(&mut out);
+            if now >= this.next_bookmark
+                && this.asking.is_none()
+                && this.stream.is_stale(&this.door.verdicts)
+            {
+                // A watch with nothing to say learns of its revocation too.
+                this.next_bookmark = now + BOOKMARK_INTERVAL;
+                idle = this.ask();
+            }
             this.fill_due_bookmark(now, &mut out);
             if !out.is_empty() {
                 this.not_before = now + TICK;
@@ -120,11 +128,7 @@ impl WatchBody {
                 Pause::Asking => continue,
                 Pause::Idle if this.ending => return Poll::Ready(None),
                 Pause::Idle => {
-                    let next = if this.stream.options.bookmarks {
-                        this.next_bookmark.min(this.ends)
-                    } else {
-                        this.ends
-                    };
+                    let next = this.next_bookmark.min(this.ends);
                     if this.sleep(next, context).is_pending() {
                         return Poll::Pending;
                     }
@@ -177,28 +181,30 @@ impl WatchBody {
                 Step::Items(items) => self.rest = items.into_iter(),
                 Step::Idle => return Pause::Idle,
                 Step::Ended => return Pause::Ended,
-                Step::Ask => {
-                    match self.door.ask(self.stream.request.clone(), Wants::Verdict) {
-                        Ok(asking) => self.asking = Some(asking),
-                        Err(_) => self.not_before = Instant::now() + ASK_RETRY,
-                    }
-                    return Pause::Asking;
-                }
+                Step::Ask => return self.ask(),
             }
         }
+    }
+
+    fn ask(&mut self) -> Pause {
+        match self.door.ask(self.stream.request.clone(), Wants::Verdict) {
+            Ok(asking) => self.asking = Some(asking),
+            Err(_) => self.not_before = Instant::now() + ASK_RETRY,
+        }
+        Pause::Asking
     }
 
     /// A bookmark about every minute, and one before a watch ends in time.
     fn fill_due_bookmark(&mut self, now: Instant, out: &mut BytesMut) {
         let ends_now = now >= self.ends && !self.ending;
         self.ending |= ends_now;
-        if !self.stream.options.bookmarks
-            || (now < self.next_bookmark && !ends_now)
-            || self.rest.len() > 0
-        {
+        if (now < self.next_bookmark && !ends_now) || self.rest.len() > 0 {
             return;
         }
         self.next_bookmark = now + BOOKMARK_INTERVAL;
+        if !self.stream.options.bookmarks {
+            return;
+        }
         if let Some(item) = self.stream.bookmark(&self.door.verdicts) {
             write_line(&item, out);
         }
@@ -224,4 +230,150 @@ fn write_line(item: &Item, out: &mut BytesMut) {
     out.put_slice(br#"","object":"#);
     out.put_slice(&item.object);
     out.put_slice(b"}\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+
+    use http::{HeaderMap, Method};
+    use kubecore_store::{Options, Store, Txn, Value};
+    use kubecore_watch::Driver;
+
+    use crate::door::Served;
+    use crate::request::{Credential, Request};
+    use crate::status::Status;
+    use crate::verdict::Allow;
+
+    const ROWS: &[u8] =
+        br#"[{"group":"","version":"v1","plural":"pods","kind":"Pod","namespaced":true,
+                              "verbs":["watch"]}]"#;
+
+    struct House {
+        driver: Driver,
+        door: Arc<Door>,
+        phase: watch::Sender<Phase>,
+    }
+
+    impl House {
+        fn new() -> House {
+            let options = Options {
+                policy_prefixes: vec!["/policy/".to_owned()],
+                ..Options::default()
+            };
+            let driver = Driver::new(Arc::new(Store::memory(options)));
+            let door = Arc::new(Door::new(driver.store().clone(), driver.hub().clone()));
+            door.serve_resources(ROWS).unwrap();
+            House {
+                driver,
+                door,
+                phase: watch::channel(Phase::Serving).0,
+            }
+        }
+
+        fn put(&self, key: &str) {
+            self.driver
+                .store()
+                .apply(Txn::new().put(key, Value::plain("{}")))
+                .unwrap();
+            self.driver.turn().unwrap();
+        }
+
+        fn watch(&self, query: &str) -> Pin<Box<WatchBody>> {
+            let target = format!("/api/v1/pods?watch=1&resourceVersion=1&{query}");
+            let request = Request::new(
+                Method::GET,
+                &target,
+                HeaderMap::new(),
+                Credential::None,
+                String::new(),
+            );
+            let epoch = self.driver.store().policy_epoch();
+            let allow = Allow {
+                epoch,
+                user: "t".to_owned(),
+                any_name: true,
+                any_namespace: true,
+                ttl: None,
+            };
+            let Served::Watch(pending) = self.door.allowed(&Arc::new(request), &allow) else {
+                panic!("no watch")
+            };
+            Box::pin(WatchBody::new(
+                *pending,
+                self.door.clone(),
+                self.phase.subscribe(),
+            ))
+        }
+    }
+
+    async fn segment(body: &mut Pin<Box<WatchBody>>) -> Option<String> {
+        let segment = poll_fn(|context| body.as_mut().poll_segment(context)).await;
+        segment.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lone_event_leaves_at_once_and_those_after_it_share_a_segment() {
+        let house = House::new();
+        let mut body = house.watch("");
+        let started = Instant::now();
+        house.put("/registry/core/pods/a/1");
+        assert_eq!(segment(&mut body).await.unwrap().lines().count(), 1);
+        assert_eq!(started.elapsed(), Duration::ZERO);
+        house.put("/registry/core/pods/a/2");
+        house.put("/registry/core/pods/a/3");
+        assert_eq!(segment(&mut body).await.unwrap().lines().count(), 2);
+        assert!(started.elapsed() >= TICK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bookmarks_come_every_minute_and_before_the_end() {
+        let house = House::new();
+        let mut body = house.watch("allowWatchBookmarks=true&timeoutSeconds=150");
+        let started = Instant::now();
+        let mut seconds = Vec::new();
+        while let Some(text) = segment(&mut body).await {
+            assert!(text.contains("BOOKMARK"), "{text}");
+            seconds.push(started.elapsed().as_secs());
+        }
+        assert_eq!(seconds, [60, 120, 150]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_watch_ends_in_time_too() {
+        let house = House::new();
+        let mut body = house.watch("timeoutSeconds=1");
+        let mut segments = 0;
+        loop {
+            house.put("/registry/core/pods/a/1");
+            if segment(&mut body).await.is_none() {
+                break;
+            }
+            segments += 1;
+        }
+        assert!((100..300).contains(&segments), "{segments}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_watch_learns_of_its_revocation_within_a_minute() {
+        let house = House::new();
+        let mut body = house.watch("");
+        house.put("/policy/role");
+        let following = tokio::spawn(async move { segment(&mut body).await });
+        tokio::time::sleep(BOOKMARK_INTERVAL + TICK).await;
+        assert_eq!(house.door.handover.counts().0, 1, "nobody was asked");
+        let id = house.door.take().unwrap()[0].id;
+        let refusal = Status::new(403, "Forbidden", "no").into_reply();
+        house.door.settle(id, Settlement::Answer(refusal));
+        assert_eq!(following.await.unwrap(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_ends_when_the_server_does() {
+        let house = House::new();
+        let mut body = house.watch("");
+        house.phase.send_replace(Phase::Draining);
+        assert_eq!(segment(&mut body).await, None);
+    }
 }

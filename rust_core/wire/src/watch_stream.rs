@@ -165,6 +165,11 @@ impl WatchStream {
             .then(|| self.bookmark_item(revision, false))
     }
 
+    /// Policy has moved since it was last known to be allowed.
+    pub fn is_stale(&mut self, verdicts: &VerdictCache) -> bool {
+        !self.ended && !self.may_show(verdicts)
+    }
+
     /// Python said yes under `epoch`.
     pub fn allowed(&mut self, epoch: u64) {
         self.epoch = epoch;
