@@ -5,7 +5,7 @@ All are injected, so that this room imports nothing above it. Each raises a `Sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from kubecore.api.meta import Object
@@ -15,6 +15,10 @@ from kubecore.apiserver.registry.admission import User
 
 class TokenIssuer(Protocol):
     """Signs service account tokens (TokenRequest)."""
+
+    @property
+    def api_audiences(self) -> Sequence[str]:
+        """The server's own: for whom a token is that names nobody."""
 
     def issue(
         self,

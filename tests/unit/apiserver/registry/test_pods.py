@@ -338,3 +338,19 @@ def test_a_container_that_ended_for_good_stays_ended(api: Api) -> None:
     written["status"]["containerStatuses"] = [{**status, "state": {"running": {}}}]
     refused = api.put(f"{PODS}/web/status", written)
     assert (refused.status, refused.fields) == (422, ["status.containerStatuses[0].state"])
+
+
+def test_what_is_allowed_and_unwise_is_warned_of(api: Api) -> None:
+    twice = container(
+        env=[{"name": "A", "value": "1"}, {"name": "A", "value": "2"}],
+        ports=[{"containerPort": 80}, {"containerPort": 80}],
+    )
+    created = api.post(PODS, pod("web.one", containers=twice, nodeSelector={"beta.kubernetes.io/os": "linux"}))
+    assert created.status == 201
+    told = "\n".join(created.warnings)
+    assert "metadata.name: this is used in the Pod's hostname" in told
+    assert (
+        'spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \\"kubernetes.io/os\\" instead' in told
+    )
+    assert 'spec.containers[0].env[1]: hides previous definition of \\"A\\", which may be dropped' in told
+    assert "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports[0]" in told

@@ -180,6 +180,8 @@ def test_a_negative_scale_is_refused(api: Api) -> None:
 
 
 class Issuer:
+    api_audiences = ("the-server",)
+
     def issue(
         self,
         *,
@@ -202,6 +204,14 @@ def test_a_token_is_signed_and_never_stored() -> None:
     assert (answered.status, answered.body["kind"]) == (201, "TokenRequest")
     assert answered.body["status"] == {"token": "robot/me/-", "expirationTimestamp": "2025-06-15T15:16:40Z"}
     assert api.storage.revision() == revision
+
+
+def test_a_token_for_nobody_is_for_the_server() -> None:
+    api = Api(token_issuer=Issuer())
+    api.post(ACCOUNTS, {"metadata": {"name": "robot"}}).ok()
+    answered = api.post(f"{ACCOUNTS}/robot/token", {"spec": {}}).ok()
+    assert (answered["spec"]["audiences"], answered["spec"]["expirationSeconds"]) == (["the-server"], 3600)
+    assert answered["status"]["token"] == "robot/the-server/-"
 
 
 @pytest.mark.parametrize(
@@ -283,6 +293,9 @@ def test_a_review_is_answered_by_whom_it_was_given_to_and_never_stored() -> None
 
 
 class NoEscalation:
+    def check_aggregation(self, user: User, resource: Resource, name: str) -> None:
+        raise Forbidden(f"{user.name} may not gather")
+
     def check_rules(self, user: User, resource: Resource, namespace: str, name: str, rules: list[Any]) -> None:
         if any("*" in rule["verbs"] for rule in rules):
             raise Forbidden(f"{user.name} may not grant that")

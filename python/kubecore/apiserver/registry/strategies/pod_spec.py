@@ -9,7 +9,6 @@ from typing import Any
 
 from kubecore.api import labels
 from kubecore.api import validation as v
-from kubecore.api.meta import Object
 from kubecore.apiserver.registry.strategies import pod_scheduling
 from kubecore.apiserver.registry.strategies.pod_containers import (
     validate_containers,
@@ -182,15 +181,3 @@ _CHECKS: tuple[tuple[str, Callable[[Any, str], v.Errors]], ...] = (
     ("os", _validate_os),
     ("resources", validate_resources),
 )
-
-
-def warnings(pod: Object) -> list[str]:
-    """What upstream allows and advises against."""
-    found: list[str] = []
-    name = pod["metadata"].get("name", "")
-    if problems := v.is_dns1123_label(name):
-        found.append(
-            "metadata.name: this is used in the Pod's hostname, which can result in surprising behavior; "
-            f"a DNS label is recommended: [{' '.join(problems)}]"
-        )
-    return found

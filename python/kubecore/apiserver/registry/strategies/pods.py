@@ -6,7 +6,7 @@ from kubecore.api import validation as v
 from kubecore.api.meta import Object
 from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry.environment import Environment, Write
-from kubecore.apiserver.registry.strategies import pod_spec, pod_update
+from kubecore.apiserver.registry.strategies import pod_spec, pod_update, pod_warnings
 from kubecore.apiserver.registry.strategies.pod_qos import quality_of_service
 from kubecore.apiserver.registry.strategy import Strategy, UpdateRule
 
@@ -40,7 +40,8 @@ class PodStrategy(Strategy):
         return pod_spec.validate(obj.get("spec") or {}, "spec")
 
     def warnings(self, obj: Object) -> list[str]:
-        return pod_spec.warnings(obj)
+        name = obj["metadata"].get("name", "")
+        return pod_warnings.of_name(name) + pod_warnings.of_spec(obj.get("spec") or {}, "spec")
 
     def validate_update(self, new: Object, old: Object) -> v.Errors:
         return pod_update.validate(new, old)

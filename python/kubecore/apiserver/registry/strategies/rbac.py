@@ -12,10 +12,6 @@ from kubecore.apiserver.registry.environment import Write
 from kubecore.apiserver.registry.strategy import Strategy
 
 GROUP = "rbac.authorization.k8s.io"
-EVERYTHING: list[dict[str, Any]] = [
-    {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]},
-    {"verbs": ["*"], "nonResourceURLs": ["*"]},
-]
 
 
 class RoleStrategy(Strategy):
@@ -38,13 +34,13 @@ class RoleStrategy(Strategy):
         return errors
 
     def authorize(self, write: Write, new: Object, old: Object | None) -> None:
-        """A role that gathers others may come to hold anything, so its writer must."""
         checker = self.environment.escalation
-        if checker is None:
+        parts = ("rules", "aggregationRule")
+        if checker is None or (old is not None and all(new.get(part) == old.get(part) for part in parts)):
             return
-        for part, rules in (("rules", new.get("rules") or []), ("aggregationRule", EVERYTHING)):
-            if new.get(part) and (old is None or new[part] != old.get(part)):
-                checker.check_rules(write.user, self.resource, write.namespace, write.name, rules)
+        if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
+            checker.check_aggregation(write.user, self.resource, write.name)
+        checker.check_rules(write.user, self.resource, write.namespace, write.name, new.get("rules") or [])
 
 
 def _validate_rule(rule: dict[str, Any], at: str, *, namespaced: bool) -> v.Errors:

@@ -11,7 +11,7 @@ from kubecore.api import validation as v
 from kubecore.api.meta import Object
 from kubecore.apiserver.registry.environment import Write
 from kubecore.apiserver.registry.metadata import validate_annotations
-from kubecore.apiserver.registry.strategies import pod_spec
+from kubecore.apiserver.registry.strategies import pod_spec, pod_warnings
 from kubecore.apiserver.registry.strategies.shared import validate_immutable, validate_not_negative
 from kubecore.apiserver.registry.strategy import Strategy
 
@@ -57,7 +57,15 @@ def validate_selector_and_template(spec: dict[str, Any], *, empty_detail: str) -
     return errors
 
 
-class ReplicationControllerStrategy(Strategy):
+class TemplatedStrategy(Strategy):
+    """A kind with `spec.template`."""
+
+    def warnings(self, obj: Object) -> list[str]:
+        template = (obj.get("spec") or {}).get("template") or {}
+        return pod_warnings.of_spec(template.get("spec") or {}, "spec.template.spec")
+
+
+class ReplicationControllerStrategy(TemplatedStrategy):
     def prepare_for_create(self, write: Write, obj: Object) -> None:
         super().prepare_for_create(write, obj)
         _default_selector(obj)
@@ -96,7 +104,7 @@ def _default_selector(obj: Object) -> None:
         obj["metadata"]["labels"] = dict(labels)
 
 
-class ReplicaSetStrategy(Strategy):
+class ReplicaSetStrategy(TemplatedStrategy):
     def validate(self, obj: Object) -> v.Errors:
         spec = obj.get("spec") or {}
         errors = validate_not_negative("spec.replicas", spec.get("replicas", 0))
@@ -116,7 +124,7 @@ def _same_selector(new: Object, old: Object) -> v.Errors:
     return validate_immutable("spec.selector", (new.get("spec") or {}).get("selector"), old["spec"].get("selector"))
 
 
-class DeploymentStrategy(Strategy):
+class DeploymentStrategy(TemplatedStrategy):
     def validate(self, obj: Object) -> v.Errors:
         spec = obj.get("spec") or {}
         errors = validate_not_negative("spec.replicas", spec.get("replicas", 0))
@@ -192,7 +200,7 @@ def validate_counts(status: dict[str, Any]) -> v.Errors:
     return errors
 
 
-class StatefulSetStrategy(Strategy):
+class StatefulSetStrategy(TemplatedStrategy):
     def validate(self, obj: Object) -> v.Errors:
         spec = obj.get("spec") or {}
         errors: v.Errors = []
@@ -237,7 +245,7 @@ _STATEFUL_SET_MUTABLE = {
 }
 
 
-class DaemonSetStrategy(Strategy):
+class DaemonSetStrategy(TemplatedStrategy):
     def validate(self, obj: Object) -> v.Errors:
         spec = obj.get("spec") or {}
         errors = validate_selector_and_template(spec, empty_detail="empty selector is invalid for daemonset")
@@ -252,7 +260,7 @@ class DaemonSetStrategy(Strategy):
         return self.validate(new) + _same_selector(new, old)
 
 
-class JobStrategy(Strategy):
+class JobStrategy(TemplatedStrategy):
     """A Job's selector is made from its uid, unless the client takes that upon itself."""
 
     def prepare_for_create(self, write: Write, obj: Object) -> None:

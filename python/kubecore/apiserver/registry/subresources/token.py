@@ -38,9 +38,10 @@ def create(request: Request) -> Result:
     _validate(call.name, expiration_seconds)
     bound = _bound_object(request, spec["boundObjectRef"]) if spec.get("boundObjectRef") else None
     now = request.environment.clock.now()
+    audiences = list(spec.get("audiences") or issuer.api_audiences)
     token, expires = issuer.issue(
         service_account=account,
-        audiences=list(spec.get("audiences") or ()),
+        audiences=audiences,
         expiration_seconds=expiration_seconds,
         bound_object=bound,
         now_seconds=now,
@@ -49,7 +50,7 @@ def create(request: Request) -> Result:
         "kind": "TokenRequest",
         "apiVersion": "authentication.k8s.io/v1",
         "metadata": {"name": call.name, "namespace": call.namespace, "creationTimestamp": timestamp(now)},
-        "spec": {**spec, "expirationSeconds": expiration_seconds},
+        "spec": {**spec, "audiences": audiences, "expirationSeconds": expiration_seconds},
         "status": {"token": token, "expirationTimestamp": timestamp(expires)},
     }
     return request.answer_other(encode_json(answered), 201)
