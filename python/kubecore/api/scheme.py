@@ -36,6 +36,10 @@ class Resource:
     storage: tuple[str, str, str] = field(default=("", "", ""))
     served: bool = True
 
+    def __hash__(self) -> int:
+        """By name: resources are keys of many tables, and no two have the same."""
+        return hash((self.group, self.version, self.plural))
+
     @property
     def api_version(self) -> str:
         return f"{self.group}/{self.version}" if self.group else self.version

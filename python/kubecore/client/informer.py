@@ -43,10 +43,14 @@ class _Index:
     def __init__(self, function: IndexFunction) -> None:
         self._function = function
         self._values: dict[str, dict[str, Object]] = {}
+        self._found: dict[str, tuple[str, ...]] = {}
 
-    def move(self, key: str, old: Object | None, new: Object | None) -> None:
-        before = tuple(self._function(old)) if old is not None else ()
+    def move(self, key: str, new: Object | None) -> None:
+        """The object of that key is now another, or gone."""
+        before = self._found.pop(key, ())
         after = tuple(self._function(new)) if new is not None else ()
+        if after:
+            self._found[key] = after
         for value in before:
             if value not in after:
                 objects = self._values[value]
@@ -91,21 +95,21 @@ class Store:
             return
         index = self._indexes[name] = _Index(function)
         for key, obj in self._objects.items():
-            index.move(key, None, obj)
+            index.move(key, obj)
 
     def put(self, key: str, obj: Object) -> Object | None:
         """Gives the object that was there."""
         old = self._objects.get(key)
         self._objects[key] = obj
         for index in self._indexes.values():
-            index.move(key, old, obj)
+            index.move(key, obj)
         return old
 
     def remove(self, key: str) -> Object | None:
         old = self._objects.pop(key, None)
         if old is not None:
             for index in self._indexes.values():
-                index.move(key, old, None)
+                index.move(key, None)
         return old
 
 

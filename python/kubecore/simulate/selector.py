@@ -35,8 +35,18 @@ class Query:
 
     def __init__(self, text: str) -> None:
         self._steps = [step for part in text.split("|") for step in _steps(part, text)]
+        # Most expressions are plain paths, and every change of every pod asks some of them.
+        plain = re.fullmatch(r"\s*((?:\.\w+)+)\s*", text)
+        self._path = plain[1][1:].split(".") if plain else None
 
     def find(self, obj: Object) -> list[Any]:
+        if self._path is not None:
+            value: Any = obj
+            for name in self._path:
+                if not isinstance(value, dict):
+                    return []
+                value = value.get(name)
+            return [] if value is None else [value]
         values: Iterable[Any] = (obj,)
         for step in self._steps:
             values = step(values)
@@ -86,7 +96,10 @@ class _Expression:
         if self.operator in ("Exists", "DoesNotExist"):
             return bool(found) == (self.operator == "Exists")
         # Compared as text, as a Stage writes them: "True", "3".
-        among = any(_as_text(value) in self.values for value in found)
+        among = False
+        for value in found:
+            if (value if isinstance(value, str) else _as_text(value)) in self.values:
+                among = True
         return among == (self.operator == "In")
 
 
@@ -113,10 +126,14 @@ class Selector:
 
     def matches(self, obj: Object) -> bool:
         metadata = obj.get("metadata", {})
-        labels = metadata.get("labels") or {}
-        annotations = metadata.get("annotations") or {}
-        return (
-            all(labels.get(name) == value for name, value in self._labels.items())
-            and all(annotations.get(name) == value for name, value in self._annotations.items())
-            and all(expression.matches(obj) for expression in self._expressions)
-        )
+        for wanted, present in (
+            (self._labels, metadata.get("labels")),
+            (self._annotations, metadata.get("annotations")),
+        ):
+            for name, value in wanted.items():
+                if (present or {}).get(name) != value:
+                    return False
+        for expression in self._expressions:  # noqa: SIM110  # a generator for each pod costs more than the loop
+            if not expression.matches(obj):
+                return False
+        return True
