@@ -90,6 +90,10 @@ class SchedulingQueue:
             counts[entry.place.value] += 1
         return counts
 
+    def in_flight(self) -> list[str]:
+        """Popped, and neither put back nor removed since."""
+        return [key for key, entry in self._entries.items() if entry.place is Place.IN_FLIGHT]
+
     # ── what happens to pods ──
 
     def put(self, key: str, priority: int, *, changed: bool) -> None:

@@ -86,6 +86,8 @@ class Scheduler:
         await self._pods.wait_synced()
 
     async def run(self) -> None:
+        """Until cancelled. May be run again after it failed: it goes on with what it knew."""
+        self._take_up()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._pods.run())
@@ -94,6 +96,17 @@ class Scheduler:
             # Nodes first: a pod decided before they are known would be told that there are none.
             await self.wait_synced()
             await self._decide(tasks)
+
+    def _take_up(self) -> None:
+        """What a run before this one left half done is done again: nobody waits for its bindings' answers any more."""
+        self._binding_slots = asyncio.Semaphore(BINDING_BATCHES_MAX)
+        self._binding.clear()
+        for key in self.queue.in_flight():
+            self.kernel.forget(key)
+            if self.kernel.node_of(key) is None:
+                self.queue.error(key)
+            else:
+                self.queue.remove(key)
 
     # ── what happens ──
 

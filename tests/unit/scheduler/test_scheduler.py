@@ -1,15 +1,15 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from kubecore.api import errors
 from kubecore.api.clock import LoopClock
 from kubecore.api.scheme import core
-from kubecore.client import Client, Request, virtual_loop
+from kubecore.client import Client, Request, Response, virtual_loop
 from kubecore.scheduler import Scheduler
-from support.fake_apiserver import FakeServer
+from support.fake_apiserver import FakeServer, FakeTransport
 
 Object = dict[str, Any]
 
@@ -268,6 +268,35 @@ def test_a_lost_watch_binds_nothing_twice() -> None:
             paths = [request.path for request in bindings(server)]
             assert len(paths) == len(set(paths)) == 12
             assert len(notes(server, "Scheduled")) == 12
+
+    virtual_loop.run(scenario())
+
+
+def test_a_scheduler_that_is_run_again_takes_up_what_it_left_half_done() -> None:
+    class Hanging(FakeTransport):
+        hangs = True
+
+        async def batch(self, requests: Sequence[Request]) -> list[Response]:
+            if self.hangs and any(request.path.endswith("/binding") for request in requests):
+                await asyncio.Event().wait()
+            return await super().batch(requests)
+
+    async def scenario() -> None:
+        server = FakeServer()
+        server.seed("nodes", node("node-1", cpu="1"))
+        server.seed("pods", pod("web"))
+        transport = Hanging(server)
+        clock = LoopClock(asyncio.get_running_loop(), epoch_seconds=1_800_000_000)
+        scheduler = Scheduler(Client(transport), clock=clock, randomness=random.Random(1))
+        for hangs, expected in ((True, ""), (False, "node-1")):
+            transport.hangs = hangs
+            run = asyncio.ensure_future(scheduler.run())
+            await asyncio.sleep(3)
+            assert placements(server) == {"web": expected}
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+        assert scheduler.kernel.stats()["assumed"] == 0
+        assert len(scheduler.queue) == 0
 
     virtual_loop.run(scenario())
 
