@@ -428,3 +428,15 @@ def test_an_event_is_forgotten_after_an_hour(api: Api) -> None:
     api.post("/api/v1/namespaces/default/events", event).ok()
     api.post(CONFIG_MAPS, config_map()).ok()
     assert kept == [3600, 0]
+
+
+def test_a_storage_that_cannot_write_is_told_as_unavailable(api: Api) -> None:
+    api.storage.close()
+    refused = api.post(CONFIG_MAPS, config_map())
+    assert (refused.status, refused.reason) == (503, "ServiceUnavailable")
+
+
+def test_an_object_too_large_for_the_storage_is_told_so(api: Api) -> None:
+    rules = [{"verbs": ["get"], "apiGroups": [""], "resources": ["x" * 1000]}] * 3000
+    refused = api.post(ROLES, {"metadata": {"name": "huge"}, "rules": rules})
+    assert (refused.status, refused.reason) == (413, "RequestEntityTooLarge")
