@@ -54,17 +54,22 @@ def test_apply_configures_then_leaves_unchanged(any_kubectl: Kubectl, namespace:
 
 
 def test_get_watch_shows_a_pod_becoming_ready(any_kubectl: Kubectl, namespace: str) -> None:
+    any_kubectl("-n", namespace, "run", "before", "--image=nginx")
     watching = any_kubectl.start("-n", namespace, "get", "pods", "-w")
     try:
-        any_kubectl("-n", namespace, "run", "seen", "--image=nginx")
         assert watching.stdout is not None
+        # Its list has been printed: the watch goes on from there and misses nothing.
+        while not watching.stdout.readline().startswith("before"):
+            assert watching.poll() is None
+        any_kubectl("-n", namespace, "run", "seen", "--image=nginx")
         lines = []
         for line in watching.stdout:
+            if not line.startswith("seen"):
+                continue
             lines.append(line)
             if "1/1" in line and "Running" in line:
                 break
         assert any("Pending" in line or "ContainerCreating" in line for line in lines)
-        assert lines[-1].startswith("seen")
     finally:
         watching.kill()
         watching.wait()

@@ -66,6 +66,11 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
+async def _client(plane: ControlPlane) -> Client:
+    """On the control plane's own loop: a transport belongs to the loop on which it is made."""
+    return plane.client(ADMIN)
+
+
 class Cluster(SyncClient):
     """A cluster with the verbs of `SyncClient`, as administrator.
 
@@ -88,7 +93,7 @@ class Cluster(SyncClient):
         background = _Background(self.options)
         background.start()
         self._background = background
-        super().__init__(background.plane.client(ADMIN), background.loop)
+        super().__init__(background.run(_client(background.plane)), background.loop)
         return self
 
     def stop(self) -> None:

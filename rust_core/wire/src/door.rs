@@ -115,13 +115,13 @@ impl Door {
         request: Arc<Request>,
         wants: Wants,
     ) -> Result<oneshot::Receiver<Settlement>, Refused> {
+        // Counted first: a look at the counters is a question too, and must see itself.
+        self.metrics.python_calls.fetch_add(1, Ordering::Relaxed);
         let asked = self.handover.offer(request, wants);
-        let counter = if asked.is_ok() {
-            &self.metrics.python_calls
-        } else {
-            &self.metrics.rejected
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
+        if asked.is_err() {
+            self.metrics.python_calls.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.rejected.fetch_add(1, Ordering::Relaxed);
+        }
         asked
     }
 
