@@ -13,6 +13,7 @@ compute again, expectations aside.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import logging
 import random
@@ -93,7 +94,7 @@ class Context:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class Controller:
+class Controller(abc.ABC):
     """Subclasses name themselves, register handlers in `__init__` and define `reconcile`."""
 
     name: ClassVar[str]
@@ -128,10 +129,10 @@ class Controller:
         if changed is not None:
             self.queue.add(key_of(changed))
 
+    @abc.abstractmethod
     async def reconcile(self, key: str) -> None:
         """Brings the world nearer to what the object of that key wants. A raised StatusError or TransportError: again
         later."""
-        raise NotImplementedError
 
     def all_keys(self) -> Iterable[str]:
         """What to enqueue after the queue has overflowed: the keys of the first resource read."""
