@@ -17,8 +17,9 @@ from kubecore.controllers.base import Context, Controller
 BY_LABEL = "label"
 
 LARGE_SERVICE_PODS = 1000
-LARGE_SERVICE_PAUSE_SECONDS = 0.5
-"""A service with more pods than that gathers their changes for that long: each sync looks at all of them."""
+LARGE_SERVICE_PAUSE_SECONDS = 0.2
+"""A service with more pods than that gathers their changes, for that long per thousand pods: each sync looks at all of
+them, and so the work stays in proportion to the pods however fast they change."""
 
 HEADLESS = "service.kubernetes.io/headless"
 
@@ -136,8 +137,9 @@ class ServiceController(Controller):
 
     def _wake(self, key: str, selector: dict[str, str]) -> None:
         namespace = key.partition("/")[0]
-        if len(self._candidates(namespace, selector)) > LARGE_SERVICE_PODS:
-            self.queue.add_after(key, LARGE_SERVICE_PAUSE_SECONDS)
+        number = len(self._candidates(namespace, selector))
+        if number > LARGE_SERVICE_PODS:
+            self.queue.add_after(key, LARGE_SERVICE_PAUSE_SECONDS * number / 1000)
         else:
             self.queue.add(key)
 
