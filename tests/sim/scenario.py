@@ -36,15 +36,15 @@ class History:
         self._changes: list[tuple[int, str, str, bytes]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
+    def start(self, *, revision: str = "1") -> None:
         kept: dict[tuple[str, str, str], Resource] = {}
         for each in scheme.resources():
             if each.served and "watch" in each.verbs:
                 kept.setdefault(each.storage, each)
-        self._tasks = [asyncio.create_task(self._follow(each)) for each in kept.values()]
+        self._tasks = [asyncio.create_task(self._follow(each, revision)) for each in kept.values()]
 
-    async def _follow(self, followed: Resource) -> None:
-        async for batch in self._client.stream(followed, resource_version="1"):
+    async def _follow(self, followed: Resource, from_revision: str) -> None:
+        async for batch in self._client.stream(followed, resource_version=from_revision):
             for kind, body in batch:
                 assert kind != "ERROR", body
                 if kind != "BOOKMARK":
@@ -102,14 +102,24 @@ def service(name: str) -> dict[str, Any]:
     }
 
 
-async def live(client: Client, agent: Any, chance: random.Random) -> None:
-    """What its users do to the cluster, and its power supply."""
+async def furnish(client: Client, sizes: dict[str, int]) -> None:
+    """A namespace with Deployments of these sizes, each behind a service."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
     await client.create(core("namespaces"), namespace)
-    names = ["cart", "till", "shelf"]
-    for name in names:
-        await client.create(DEPLOYMENTS, deployment(name, replicas=chance.randint(4, 12)))
+    for name, replicas in sizes.items():
+        await client.create(DEPLOYMENTS, deployment(name, replicas=replicas))
         await client.create(core("services"), service(name))
+
+
+async def revision_of(client: Client) -> str:
+    """The store's revision now."""
+    return (await client.list_raw(core("namespaces"))).resource_version
+
+
+async def live(client: Client, agent: Any, chance: random.Random) -> None:
+    """What its users do to the cluster, and its power supply."""
+    names = ["cart", "till", "shelf"]
+    await furnish(client, {name: chance.randint(4, 12) for name in names})
     await client.create(core("replicationcontrollers"), controller("ledger", replicas=2 * NODES))
     await asyncio.sleep(30)
     victim = f"node-{chance.randrange(NODES)}"

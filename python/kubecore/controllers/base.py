@@ -138,7 +138,7 @@ class Controller(abc.ABC):
         """What to enqueue after the queue has overflowed: the keys of the first resource read."""
         return list(self.context.informers.of(next(iter(self._reads))).store)
 
-    async def start(self) -> None:
+    async def start(self) -> None:  # noqa: B027  # most have nothing to do here
         """Hook: runs when the informers have synced, before the first key."""
 
     def background(self) -> list[Callable[[], Awaitable[None]]]:
