@@ -40,21 +40,14 @@ def command(**settings: Any) -> Callable[[Verb], click.Command]:
         def run(
             *, kubeconfig: str | None, context: str, server: str, namespace: str, token: str, **arguments: Any
         ) -> int:
-            async def body() -> int:
-                from kubecore.client.http import HttpTransport
-                from kubecore.client.kubeconfig import load
-
-                connection = load(kubeconfig, context=context, server=server)
-                if token:
-                    connection = replace(connection, token=token, client_certificate_pem=b"", client_key_pem=b"")
-                transport = HttpTransport(connection)
-                try:
-                    session = Session(Client(transport), namespace or connection.namespace)
-                    return await verb(session, **arguments) or 0
-                finally:
-                    await transport.close()
-
-            return guarded(body)
+            return connected(
+                lambda session: verb(session, **arguments),
+                kubeconfig=kubeconfig,
+                context=context,
+                server=server,
+                namespace=namespace,
+                token=token,
+            )
 
         connection_options = (
             click.option(
@@ -73,6 +66,33 @@ def command(**settings: Any) -> Callable[[Verb], click.Command]:
         return made
 
     return decorate
+
+
+def connected(
+    verb: Callable[[Session], Awaitable[int | None]],
+    *,
+    kubeconfig: str | None,
+    context: str,
+    server: str,
+    namespace: str = "",
+    token: str = "",
+) -> int:
+    """Runs a verb with a connection; gives its exit code."""
+
+    async def body() -> int:
+        from kubecore.client.http import HttpTransport
+        from kubecore.client.kubeconfig import load
+
+        connection = load(kubeconfig, context=context, server=server)
+        if token:
+            connection = replace(connection, token=token, client_certificate_pem=b"", client_key_pem=b"")
+        transport = HttpTransport(connection)
+        try:
+            return await verb(Session(Client(transport), namespace or connection.namespace)) or 0
+        finally:
+            await transport.close()
+
+    return guarded(body)
 
 
 def guarded(body: Callable[[], Awaitable[int]]) -> int:

@@ -8,22 +8,30 @@ import click
 
 from kubecore import __version__
 from kubecore.client.client import raise_for_status
-from kubecore_cli.session import Session, command
+from kubecore_cli.session import Session, connected
+
+CLIENT = {"gitVersion": f"v{__version__}"}
 
 
-@command(help="Print the versions of this command and of the server.")
+@click.command(help="Print the versions of this command and of the server.")
 @click.option("--client", "client_only", is_flag=True, help="Only this command's.")
 @click.option("-o", "--output", type=click.Choice(["json"]), help="As JSON.")
-async def version(session: Session, client_only: bool, output: str | None) -> int:
-    versions: dict[str, object] = {"clientVersion": {"gitVersion": f"v{__version__}"}}
-    if not client_only:
+@click.option("--kubeconfig", metavar="FILE", help="The kubeconfig to use; else $KUBECONFIG or ~/.kube/config.")
+@click.option("--context", default="", metavar="NAME", help="The kubeconfig context to use.")
+@click.option("-s", "--server", default="", metavar="URL", help="The API server's address instead.")
+def version(client_only: bool, output: str | None, kubeconfig: str | None, context: str, server: str) -> int:
+    versions = {"clientVersion": CLIENT}
+
+    async def ask(session: Session) -> int:
         response = await session.client.transport.request("GET", "/version", (), ())
         raise_for_status(response)
         versions["serverVersion"] = json.loads(response.body)
+        return 0
+
+    code = 0 if client_only else connected(ask, kubeconfig=kubeconfig, context=context, server=server)
     if output == "json":
         click.echo(json.dumps(versions, indent=2))
-        return 0
+        return code
     for name, value in versions.items():
-        label = name.removesuffix("Version").capitalize()
-        click.echo(f"{label} Version: {value['gitVersion']}")  # type: ignore[index]
-    return 0
+        click.echo(f"{name.removesuffix('Version').capitalize()} Version: {value['gitVersion']}")
+    return code
