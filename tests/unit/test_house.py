@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -63,3 +64,13 @@ def test_nothing_is_left_as_a_stub() -> None:
 def test_there_is_one_version() -> None:
     workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())
     assert workspace["workspace"]["package"]["version"] == kubecore.__version__
+
+
+def test_every_dependency_has_its_reason() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text().split("## Dependencies")[1]
+    told = {name.strip().lower() for row in table.splitlines() for name in re.split(r"[,()|]", row)}
+    workspace = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    named = {name for name in workspace if not name.startswith("kubecore-")}
+    named |= {re.split(r"[<>=\[;]", text)[0].strip() for text in project}
+    assert {name for name in named if name.lower() not in told} == set()
