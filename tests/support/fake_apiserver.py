@@ -176,7 +176,9 @@ class FakeServer:
             why = "the object has been modified; please apply your changes to the latest version and try again"
             raise errors.conflict(key[1], "", key[3], why)
         if subresource == "status":
-            new = {**current, "status": new.get("status", {})}
+            # As most of upstream's strategies: only the spec is out of a status update's reach.
+            kept = {name: value for name, value in current.items() if name not in ("metadata", "status")}
+            new = {**kept, "metadata": new["metadata"], "status": new.get("status", {})}
         elif subresource in ("", "finalize"):
             if "status" in current:
                 new["status"] = current["status"]

@@ -89,6 +89,8 @@ class Services(Controller):
             service = await self._set_finalizers(service, finalizers)
         self.recorder.event(service, "Normal", "EnsuringLoadBalancer", "Ensuring load balancer")
         ingress = await provider.ensure(service, [node for node in self._nodes.list() if is_target(node)])
+        # As the server will complete it: otherwise it would look changed each time.
+        ingress = [{"ipMode": "VIP", **each} if each.get("ip") else each for each in ingress]
         status = {**service.get("status", {}), "loadBalancer": {"ingress": ingress} if ingress else {}}
         if status != service.get("status", {}):
             await self.client.update_status(core("services"), {**service, "status": status})
