@@ -9,10 +9,13 @@ from typing import Any, Literal, Self, final
 # ─────────────────────────────── store ───────────────────────────────
 
 class StoreError(Exception): ...
+
 class CompareFailed(StoreError):
     """A compare did not hold. `revision`: the key's modification revision now, 0 if absent."""
+
     key: str
     revision: int
+
 class Compacted(StoreError): ...
 class FutureRevision(StoreError): ...
 class TooLarge(StoreError): ...
@@ -23,6 +26,7 @@ class Closed(StoreError): ...
 @final
 class Versioned:
     """One key at one revision. `value` is complete JSON, its resourceVersion equal to `revision`."""
+
     key: str
     value: bytes
     revision: int
@@ -50,14 +54,10 @@ class Store:
     ) -> tuple[list[Versioned], int, int]:
         """Keys under prefix in order. revision 0: the applied head. Gives (entries, revision read at, how many remain beyond limit)."""
     def count(self, prefix: str) -> int: ...
-    def put(
-        self, key: str, value: bytes, *, splice: int = -1, expected: int = -1, ttl_seconds: int = 0
-    ) -> Versioned:
+    def put(self, key: str, value: bytes, *, splice: int = -1, expected: int = -1, ttl_seconds: int = 0) -> Versioned:
         """expected: -1 anything, 0 must be absent, n the key's modification revision. splice: byte offset at which the
         revision's decimal digits are inserted, -1 none. Raises CompareFailed."""
-    def delete(
-        self, key: str, *, expected: int = -1, value: bytes | None = None, splice: int = -1
-    ) -> Versioned:
+    def delete(self, key: str, *, expected: int = -1, value: bytes | None = None, splice: int = -1) -> Versioned:
         """The key must be there (else CompareFailed). `value`: the last state to show to watchers (default: the stored one with its resourceVersion replaced). Gives that state."""
     def transact(
         self,
@@ -106,10 +106,15 @@ def decode(
     """JSON or protobuf (application/vnd.kubernetes.protobuf) to a dict. An empty kind takes it from the body. Raises DecodeError."""
 
 def default(group: str, version: str, kind: str, object: dict[str, Any]) -> dict[str, Any]: ...
-
 def patch(
-    group: str, version: str, kind: str, current: bytes, body: bytes, *,
-    patch_type: Literal["json", "merge", "strategic"], defaults: bool = True,
+    group: str,
+    version: str,
+    kind: str,
+    current: bytes,
+    body: bytes,
+    *,
+    patch_type: Literal["json", "merge", "strategic"],
+    defaults: bool = True,
 ) -> Decoded:
     """Applies a patch to an encoded object, then prunes and defaults. Raises DecodeError (bad patch), PatchConflict, PatchTooLarge."""
 
@@ -126,15 +131,22 @@ def convert(value: bytes, group: str, version: str) -> bytes:
     """A stored object in another version of its kind (events, HPA)."""
 
 def table(
-    group: str, version: str, resource: str, values: Sequence[bytes], *, now_seconds: float,
-    include_object: Literal["None", "Metadata", "Object"] = "Metadata", table_version: str = "v1",
-    resource_version: str = "", continue_token: str = "", remaining: int | None = None,
+    group: str,
+    version: str,
+    resource: str,
+    values: Sequence[bytes],
+    *,
+    now_seconds: float,
+    include_object: Literal["None", "Metadata", "Object"] = "Metadata",
+    table_version: str = "v1",
+    resource_version: str = "",
+    continue_token: str = "",
+    remaining: int | None = None,
 ) -> bytes: ...
-
 def partial_metadata(value: bytes, *, version: str = "v1") -> bytes: ...
-
 def label_selector_matches(selector: str, labels: dict[str, str]) -> bool:
     """Raises ValueError with upstream's message if the selector is malformed, as validate_label_selector does."""
+
 def validate_label_selector(selector: str) -> None: ...
 def field_selector_supported(group: str, version: str, resource: str, selector: str) -> str | None:
     """None if supported, else upstream's message."""
@@ -143,6 +155,7 @@ def openapi_v2() -> bytes: ...
 def openapi_v2_protobuf() -> bytes: ...
 def openapi_v3(group: str, version: str) -> bytes:
     """Raises KeyError if nothing of that group version is served."""
+
 def openapi_v3_paths() -> list[tuple[str, str]]:
     """(path such as "apis/apps/v1", a hash that changes with the document) of every document."""
 
@@ -151,6 +164,7 @@ def openapi_v3_paths() -> list[tuple[str, str]]:
 @final
 class Call:
     """One request that the wire could not answer alone."""
+
     id: int
     wants: Literal["verdict", "answer"]
     """verdict: a read that the wire serves itself once it knows it may. answer: Python answers."""
@@ -177,8 +191,14 @@ class Call:
 @final
 class Answer:
     def __new__(
-        cls, id: int, status: int, body: bytes, *, content_type: str = "application/json",
-        headers: Sequence[tuple[str, str]] = (), revision: int = 0,
+        cls,
+        id: int,
+        status: int,
+        body: bytes,
+        *,
+        content_type: str = "application/json",
+        headers: Sequence[tuple[str, str]] = (),
+        revision: int = 0,
     ) -> Self: ...
     id: int
     status: int
@@ -191,7 +211,14 @@ class Answer:
 class Allow:
     """The verdict on a read: serve it, and remember that for as long as the epoch stands."""
     def __new__(
-        cls, id: int, *, epoch: int, user: str, any_name: bool = False, any_namespace: bool = False, ttl_seconds: float = 0.0,
+        cls,
+        id: int,
+        *,
+        epoch: int,
+        user: str,
+        any_name: bool = False,
+        any_namespace: bool = False,
+        ttl_seconds: float = 0.0,
     ) -> Self: ...
     id: int
     user: str
@@ -199,6 +226,7 @@ class Allow:
 @final
 class Reply:
     """A local (in-process) answer. Usable once durable_revision ≥ revision."""
+
     status: int
     content_type: str
     headers: list[tuple[str, str]]
@@ -208,6 +236,7 @@ class Reply:
 @final
 class LocalWatch:
     """A local watch stream."""
+
     id: int
     def poll(self, limit: int = 1000) -> list[tuple[str, str, bytes]] | Call | None:
         """Released events: (type, key, object JSON); type is ADDED MODIFIED DELETED BOOKMARK ERROR. Empty: none yet. None: ended.
@@ -237,7 +266,13 @@ class Door:
     def next(self, answers: Sequence[Answer | Allow]) -> list[Call] | None:
         """Hands answers over, blocks (GIL released) until calls are there; at most 32. None: the door is closed."""
     def local(
-        self, identity: str, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes, notifier: Notifier
+        self,
+        identity: str,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
+        notifier: Notifier,
     ) -> Reply | LocalWatch | Call:
         """A request from inside the process. A Call must be answered with `settle`."""
     def settle(self, answer: Answer | Allow) -> Reply | LocalWatch | Call: ...
