@@ -10,8 +10,8 @@ list ──▶ sink.replace ──▶ watch ──▶ sink.apply … ──(stre
   └────────────────────────────────────────────────────┘
 ```
 
-With `initial_events`, the list is the beginning of the watch (`sendInitialEvents`): one request, no pages, no second
-copy of the list in memory.
+With `initial_events` (the default), the list is the beginning of the watch (`sendInitialEvents`): one request, no
+pages, no second copy of the list in memory.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ WATCH_SECONDS_MIN = 300
 
 BACKOFF_SECONDS = (0.8, 30.0)
 """First and longest pause after a failure, as client-go has them."""
+
+
+SHORT_WATCH_SECONDS = 1.0
+"""A watch that ends so soon without an event counts as a failure: trying again at once would never end."""
 
 
 class Sink(Protocol):
@@ -65,7 +69,7 @@ class Reflector:
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
-        initial_events: bool = False,
+        initial_events: bool = True,
     ) -> None:
         self._client = client
         self.resource = resource
@@ -120,8 +124,11 @@ class Reflector:
             timeout_seconds=WATCH_SECONDS_MIN + int(self._random.random() * WATCH_SECONDS_MIN),
             **self._selectors,
         )
+        loop = asyncio.get_running_loop()
+        began, was_silent = loop.time(), True
         try:
             async for batch in batches:
+                was_silent = False
                 if gathered is None:
                     self._deliver(batch)
                     continue
@@ -133,6 +140,10 @@ class Reflector:
             raise error_of(refused.response) from refused
         finally:
             await batches.aclose()
+        if gathered is not None:
+            raise TransportError("the watch ended before the initial events did")
+        if was_silent and loop.time() - began < SHORT_WATCH_SECONDS:
+            raise TransportError("the watch ended at once")
 
     def _gather(self, gathered: list[bytes], batch: list[WatchEvent]) -> list[WatchEvent] | None:
         """Collects the initial events; at the bookmark that ends them, hands them over and gives the rest of the

@@ -1,6 +1,6 @@
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -8,7 +8,7 @@ import pytest
 
 from kubecore.api import errors
 from kubecore.api.scheme import core
-from kubecore.client import Client, Informer, RawInformer, codec, virtual_loop
+from kubecore.client import Client, Informer, RawInformer, WatchEvent, codec, virtual_loop
 from support.fake_apiserver import FakeServer
 
 
@@ -188,3 +188,31 @@ def test_errors_of_the_server_are_raised_as_what_they_are() -> None:
             await client.update(core("configmaps"), {**stale, "data": {"color": "blue"}})
 
     virtual_loop.run(scenario())
+
+
+class Ending:
+    """A transport whose watches end at once."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self._inner = server.transport()
+        self.streams = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def stream(self, *_: Any) -> AsyncGenerator[list[WatchEvent], None]:
+        self.streams += 1
+        return
+        yield []
+
+
+def test_watches_that_end_at_once_are_not_tried_without_end() -> None:
+    async def scenario() -> int:
+        transport = Ending(FakeServer())
+        informer = Informer(Client(transport), core("configmaps"), randomness=random.Random(1))
+        task = asyncio.ensure_future(informer.run())
+        await asyncio.sleep(300)
+        task.cancel()
+        return transport.streams
+
+    assert 3 < virtual_loop.run(scenario()) < 40
