@@ -11,6 +11,7 @@ from kubecore.controllers.endpointslice import EndpointSlices
 from kubecore.controllers.garbage_collector import GarbageCollector
 from kubecore.controllers.namespace import Namespaces
 from kubecore.controllers.node_lifecycle import NodeLifecycle
+from kubecore.controllers.pod_garbage_collector import PodGarbageCollector
 from kubecore.controllers.replication import ReplicaSet, ReplicationController
 from kubecore.controllers.resource_quota import ResourceQuotas
 from kubecore.controllers.root_ca import RootCaPublisher
@@ -42,6 +43,7 @@ CONTROLLERS = (
     Entry(ReplicaSet, ("replicaset",)),
     Entry(NodeLifecycle, ("nodelifecycle",)),
     Entry(TaintEviction),
+    Entry(PodGarbageCollector, ("podgc",)),
     Entry(Services, ("service",)),
     Entry(GarbageCollector, ("garbagecollector",)),
 )
