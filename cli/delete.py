@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import click
@@ -77,9 +78,24 @@ async def delete(
         click.echo(f'{target.resource.singular}{group} "{target.name}" ' + ("force deleted" if force else "deleted"))
         deleted.append((target, namespace, _uid(answer)))
     if waiting:
-        for target, namespace, uid in deleted:
-            await session.client.wait_for(target.resource, namespace, target.name, _gone(uid), timeout_seconds=timeout)
+        return await _wait(session, deleted, timeout) or code
     return code
+
+
+async def _wait(session: Session, deleted: list[tuple[Target, str, str]], timeout_seconds: float) -> int:
+    """Until all are gone; the exit code."""
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            for target, namespace, uid in deleted:
+                waited_for = target
+                await session.client.wait_for(
+                    target.resource, namespace, target.name, _gone(uid), timeout_seconds=timeout_seconds
+                )
+    except TimeoutError:
+        name = f"{waited_for.resource.qualified}/{waited_for.name}"
+        click.echo(f"error: timed out waiting for the condition on {name}", err=True)
+        return 1
+    return 0
 
 
 def _gone(uid: str) -> Callable[[Object | None], bool]:

@@ -210,6 +210,27 @@ def render(value: Any, output: str) -> str:
     if output == "json":
         return json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False) + "\n"
     text: str = yaml.dump(
-        value, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), default_flow_style=False, allow_unicode=True
+        value, Dumper=KubectlDumper, default_flow_style=False, allow_unicode=True, width=YAML_LINE_CHARACTERS_MAX
     )
     return text
+
+
+YAML_LINE_CHARACTERS_MAX = 1 << 30
+"""Lines are never folded."""
+
+
+class KubectlDumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+    """Quotes as kubectl: several lines as a block, what would be read as another type in double quotes."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        tag = "tag:yaml.org,2002:str"
+        style = None
+        if "\n" in text:
+            style = "|"
+        elif self.resolve(yaml.ScalarNode, text, (True, False)) != tag:
+            style = '"'
+        node: yaml.ScalarNode = self.represent_scalar(tag, text, style=style)
+        return node
+
+
+KubectlDumper.add_representer(str, KubectlDumper.represent_text)

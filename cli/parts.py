@@ -118,7 +118,7 @@ def scheduler(kubeconfig: Path, leader_elect: bool, verbose: bool) -> int:
 
 @click.command(help="Run simulated nodes, against the API server of a kubeconfig.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), required=True)
-@click.option("--count", type=click.IntRange(0), default=1, show_default=True, help="How many.")
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="How many.")
 @click.option("--node-lease-renew-seconds", type=float, default=10.0, show_default=True, metavar="SECONDS")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
 def nodes(kubeconfig: Path, count: int, node_lease_renew_seconds: float, verbose: bool) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 CHUNK_BYTES = 64 * 1024
 BODY_MAX_BYTES = 4 * 1024 * 1024
+SHUTDOWN_SECONDS = 1.0
 HOP_BY_HOP = frozenset(
     [
         "connection",
@@ -55,7 +56,10 @@ async def _serve(address: str, port: int, kubeconfig: str | None, context: str) 
         application = web.Application(client_max_size=BODY_MAX_BYTES)
         forwarder = _Forwarder(upstream, config.server, headers)
         application.router.add_route("*", "/{path:.*}", forwarder.forward)
-        runner = web.AppRunner(application, access_log=None)
+        # A watch whose client has gone is ended, and Ctrl-C does not wait for the watches that are left.
+        runner = web.AppRunner(
+            application, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_SECONDS
+        )
         await runner.setup()
         site = web.TCPSite(runner, address, port)
         await site.start()

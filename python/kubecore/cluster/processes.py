@@ -43,6 +43,10 @@ _prctl = ctypes.CDLL(None).prctl
 log = logging.getLogger(__name__)
 
 
+class PartFailed(Exception):
+    """A part did not become ready; the message is its own."""
+
+
 class Processes:
     """A cluster whose parts are processes. `start`, then `stop`, each once. Needs a data directory."""
 
@@ -57,6 +61,7 @@ class Processes:
         self._tasks: list[asyncio.Task[None]] = []
         self._children: dict[str, asyncio.subprocess.Process] = {}
         self._ready: dict[str, asyncio.Event] = {name: asyncio.Event() for name in ("apiserver", *PARTS)}
+        self._failures: dict[str, str] = {}
         self._stopping = False
 
     @property
@@ -68,7 +73,7 @@ class Processes:
         return self._children[part].pid
 
     async def start(self) -> None:
-        """Returns once every part says that it is ready. Raises RuntimeError if one does not get there."""
+        """Returns once every part says that it is ready. Raises PartFailed if one does not get there."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificates = Certificates(
             self._directory / PKI_DIRECTORY,
@@ -76,16 +81,22 @@ class Processes:
             service_ip=first_service_address(self.options.service_cidr),
         )
         self._write_kubeconfigs(certificates)
-        for name in ("apiserver", *PARTS):
-            if name == "scheduler" and not self.options.scheduler:
-                continue
+        for name in self._wanted():
             self._tasks.append(asyncio.create_task(self._keep_running(name), name=name))
             try:
                 async with asyncio.timeout(READY_SECONDS):
                     await self._ready[name].wait()
-            except TimeoutError as error:
+            except TimeoutError:
+                self._failures[name] = f"was not ready within {READY_SECONDS:g} s"
+            if name in self._failures:
                 await self.stop()
-                raise RuntimeError(f"{name} was not ready within {READY_SECONDS:g} s") from error
+                raise PartFailed(f"{name}: {self._failures[name]}")
+
+    def _wanted(self) -> list[str]:
+        """The parts that the options ask for, in the order in which they start."""
+        options = self.options
+        asked = {"controllers": bool(options.controllers), "scheduler": options.scheduler, "nodes": options.nodes > 0}
+        return ["apiserver", *(name for name in PARTS if asked[name])]
 
     async def stop(self) -> None:
         """The API server last: the others still write what they have to say."""
@@ -143,6 +154,11 @@ class Processes:
                     child.kill()
             if self._stopping:
                 return
+            if not self._ready[name].is_set():
+                # It cannot start at all: whoever starts the cluster is told, instead of trying for ever.
+                self._failures.setdefault(name, f"ended with {code}")
+                self._ready[name].set()
+                return
             log.warning("%s ended with %s and is started again", name, code)
             if loop.time() - started > RESTART_SECONDS_MAX:
                 pause_seconds = RESTART_SECONDS_FIRST
@@ -155,7 +171,9 @@ class Processes:
             text = line.decode(errors="replace").rstrip()
             if text.startswith("ready"):
                 self._ready[name].set()
-            elif text.startswith("error"):
+            elif text.startswith("error: ") and not self._ready[name].is_set():
+                self._failures[name] = text.removeprefix("error: ")
+            elif text.startswith("error: "):
                 log.error("%s: %s", name, text)
 
     def _arguments(self, name: str) -> list[str]:

@@ -28,6 +28,7 @@ from kubecore.cluster.controlplane import ControlPlane
 from kubecore.cluster.identities import RemoteIdentities
 from kubecore.cluster.loops import LOOPS, LoopKeys, World
 from kubecore.cluster.options import ClusterOptions
+from kubecore.cluster.processes import PartFailed, Processes
 from kubecore.cluster.runfile import RunFile
 from kubecore.controllers.token import SignToken
 
@@ -69,7 +70,7 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
             cluster = _cluster(options, ends)
             stopped = _on_signals()
             await cluster.start()
-        except (StorageError, ValueError) as error:
+        except (StorageError, PartFailed, ValueError) as error:
             announce(f"error: {_already_running(options.data_dir) or error}")
             return FAILED
         except OSError as error:
@@ -183,8 +184,6 @@ async def _run_loop(
 def _cluster(options: ClusterOptions, ends: contextlib.ExitStack) -> Runnable:
     if options.parts == "tasks":
         return ControlPlane(options)
-    from kubecore.cluster.processes import Processes
-
     if options.data_dir is None:
         import tempfile
 

@@ -23,6 +23,8 @@ NAMESPACE = "kube-node-lease"
 RENEW_SECONDS = 10.0
 DURATION_SECONDS = 40
 TURNS = 10
+FRESH_MAX = 500
+"""New nodes in one turn, beside those whose turn it is."""
 
 
 class Leases:
@@ -49,12 +51,17 @@ class Leases:
         loop = asyncio.get_running_loop()
         turn, due = 0, loop.time()
         while True:
-            names = list(self._nodes)
-            await self.renew([self._nodes[name] for name in names[turn::TURNS]])
+            await self.renew(self._due(turn))
             turn = (turn + 1) % TURNS
             # The rhythm does not drift by the time that the writes take; after a long stall it starts anew.
             due = max(due + self._renew_seconds / TURNS, loop.time())
             await asyncio.sleep(due - loop.time())
+
+    def _due(self, turn: int) -> list[SimulatedNode]:
+        """Those whose turn it is, and those that came since the last turn: a kubelet makes its Lease when it starts."""
+        nodes = list(self._nodes.values())
+        fresh = [node for place, node in enumerate(nodes) if not node.has_lease and place % TURNS != turn]
+        return nodes[turn::TURNS] + fresh[:FRESH_MAX]
 
     async def renew(self, nodes: list[SimulatedNode]) -> None:
         """Those alive; a Lease that is not there is made."""
