@@ -126,14 +126,21 @@ class ServiceController(Controller):
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         pod = new if new is not None else old
-        if pod is None or (old is not None and new is not None and not differs(old, new)):
+        if pod is None:
+            return
+        # Most pods stand behind no service: whether this one does is asked before what has changed.
+        woken = [
+            service
+            for service in self.services.by_index(pods.BY_NAMESPACE, namespace_of(pod))
+            if (selector := service["spec"].get("selector"))
+            and any(each is not None and labels.matches_simple(selector, labels_of(each)) for each in (old, new))
+        ]
+        if not woken or (old is not None and new is not None and not differs(old, new)):
             return
         if not addresses_of(pod) and (old is None or not addresses_of(old)):
             return
-        for service in self.services.by_index(pods.BY_NAMESPACE, namespace_of(pod)):
-            selector = service["spec"].get("selector")
-            if any(each is not None and labels.matches_simple(selector, labels_of(each)) for each in (old, new)):
-                self._wake(key_of(service), selector)
+        for service in woken:
+            self._wake(key_of(service), service["spec"]["selector"])
 
     def _wake(self, key: str, selector: dict[str, str]) -> None:
         namespace = key.partition("/")[0]

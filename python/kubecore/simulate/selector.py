@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from kubecore.api.meta import Object
@@ -85,22 +84,24 @@ def _elements(values: Iterable[Any]) -> Iterable[Any]:
             yield from value
 
 
-@dataclass(frozen=True, slots=True)
-class _Expression:
-    query: Query
-    operator: str
-    values: frozenset[str]
+def _expression(query: Query, operator: str, values: frozenset[str]) -> Callable[[Object], bool]:
+    """Whether an expression holds for an object."""
+    find = query.find
+    if operator == "Exists":
+        return lambda obj: bool(find(obj))
+    if operator == "DoesNotExist":
+        return lambda obj: not find(obj)
+    wanted = operator == "In"
 
-    def matches(self, obj: Object) -> bool:
-        found = self.query.find(obj)
-        if self.operator in ("Exists", "DoesNotExist"):
-            return bool(found) == (self.operator == "Exists")
-        # Compared as text, as a Stage writes them: "True", "3".
+    def holds(obj: Object) -> bool:
         among = False
-        for value in found:
-            if (value if isinstance(value, str) else _as_text(value)) in self.values:
+        # Compared as text, as a Stage writes them: "True", "3".
+        for value in find(obj):
+            if (value if isinstance(value, str) else _as_text(value)) in values:
                 among = True
-        return among == (self.operator == "In")
+        return among is wanted
+
+    return holds
 
 
 def _as_text(value: Any) -> str:
@@ -122,18 +123,15 @@ class Selector:
             if expression.get("operator") not in OPERATORS:
                 raise SelectorError(f"operator {expression.get('operator')!r}: there are {', '.join(OPERATORS)}")
             values = frozenset(_as_text(value) for value in expression.get("values") or ())
-            self._expressions.append(_Expression(Query(expression["key"]), expression["operator"], values))
+            self._expressions.append(_expression(Query(expression["key"]), expression["operator"], values))
 
     def matches(self, obj: Object) -> bool:
-        metadata = obj.get("metadata", {})
-        for wanted, present in (
-            (self._labels, metadata.get("labels")),
-            (self._annotations, metadata.get("annotations")),
-        ):
-            for name, value in wanted.items():
-                if (present or {}).get(name) != value:
-                    return False
-        for expression in self._expressions:  # noqa: SIM110  # a generator for each pod costs more than the loop
-            if not expression.matches(obj):
+        for holds in self._expressions:
+            if not holds(obj):
                 return False
-        return True
+        metadata = obj.get("metadata", {})
+        return _has(metadata.get("labels"), self._labels) and _has(metadata.get("annotations"), self._annotations)
+
+
+def _has(present: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
+    return not wanted or (present is not None and all(present.get(name) == wanted[name] for name in wanted))

@@ -120,25 +120,31 @@ class EmbeddedStorage:
         return None if versioned is None else self._cached(versioned)
 
     def list(self, prefix: str, *, start_after: str = "", limit: int = 0, revision: int = 0) -> Page:
-        with _translated({}):
+        try:
             found, read_at, remaining = self.store.range(
                 prefix, start_after=start_after, limit=limit, revision=revision
             )
+        except StoreError as error:
+            raise _translation(error, {}) from error
         return Page([self._cached(versioned) for versioned in found], read_at, remaining)
 
     def count(self, prefix: str) -> int:
         return self.store.count(prefix)
 
     def create(self, key: str, value: bytes, *, splice: int, ttl_seconds: int = 0) -> Stored:
-        with _translated({key: ABSENT}):
+        try:
             versioned = self.store.put(key, value, splice=splice, expected=ABSENT, ttl_seconds=ttl_seconds)
+        except StoreError as error:
+            raise _translation(error, {key: ABSENT}) from error
         return self._cached(versioned)
 
     def update(
         self, key: str, value: bytes, *, splice: int, expected: int = ANY_REVISION, ttl_seconds: int = 0
     ) -> Stored:
-        with _translated({key: expected}):
+        try:
             versioned = self.store.put(key, value, splice=splice, expected=expected, ttl_seconds=ttl_seconds)
+        except StoreError as error:
+            raise _translation(error, {key: expected}) from error
         return self._cached(versioned)
 
     def delete(self, key: str, *, expected: int = ANY_REVISION, value: bytes | None = None, splice: int = -1) -> Stored:
@@ -196,14 +202,20 @@ _BY_STORE_ERROR: builtins.list[tuple[type[StoreError], type[StorageError]]] = [
 
 @contextmanager
 def _translated(expected: Mapping[str, int]) -> Iterator[None]:
-    """Raises the protocol's exceptions for the store's. `expected`: which revision each key was to have."""
+    """Raises the protocol's exceptions for the store's. What every request passes says it with `try` instead, which costs
+    nothing as long as nothing is raised."""
     try:
         yield
-    except CompareFailed as error:
-        raise _compare_failed(error, expected.get(error.key, ANY_REVISION)) from error
     except StoreError as error:
-        translated = next(ours for theirs, ours in _BY_STORE_ERROR if isinstance(error, theirs))
-        raise translated(str(error)) from error
+        raise _translation(error, expected) from error
+
+
+def _translation(error: StoreError, expected: Mapping[str, int]) -> StorageError:
+    """The protocol's exception for the store's. `expected`: which revision each key was to have."""
+    if isinstance(error, CompareFailed):
+        return _compare_failed(error, expected.get(error.key, ANY_REVISION))
+    translated = next(ours for theirs, ours in _BY_STORE_ERROR if isinstance(error, theirs))
+    return translated(str(error))
 
 
 def _compare_failed(error: CompareFailed, expected: int) -> StorageError:

@@ -28,7 +28,9 @@ class ServiceAccount(BasePlugin):
     name = "ServiceAccount"
 
     def __init__(self, randomness: random.Random) -> None:
-        self._randomness = randomness
+        # A volume's name counts within its pod only. One for all, so that pods of one template stay alike: what is
+        # known of one spec is known of the next.
+        self._volume_name = VOLUME_PREFIX + "".join(randomness.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
 
     def mutate(self, request: AdmissionRequest) -> None:
         pod = request.object
@@ -59,7 +61,7 @@ class ServiceAccount(BasePlugin):
     def _mount_token(self, spec: dict[str, Any]) -> None:
         volumes = spec.get("volumes") or []
         existing = next((volume["name"] for volume in volumes if volume["name"].startswith(VOLUME_PREFIX)), "")
-        volume_name = existing or self._volume_name()
+        volume_name = existing or self._volume_name
         needed = False
         for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
             mounts = container.get("volumeMounts") or []
@@ -69,9 +71,6 @@ class ServiceAccount(BasePlugin):
             needed = True
         if needed and not existing:
             spec["volumes"] = [*volumes, _token_volume(volume_name)]
-
-    def _volume_name(self) -> str:
-        return VOLUME_PREFIX + "".join(self._randomness.choices(SUFFIX_ALPHABET, k=SUFFIX_LENGTH))
 
 
 def _is_mirror(pod: Object) -> bool:

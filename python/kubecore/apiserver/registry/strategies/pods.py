@@ -5,15 +5,19 @@ from __future__ import annotations
 from kubecore.api import validation as v
 from kubecore.api.meta import Object
 from kubecore.api.scheme import Resource
-from kubecore.apiserver.registry.environment import Environment, Write
+from kubecore.apiserver.registry.environment import Environment, Write, encode_json
 from kubecore.apiserver.registry.strategies import pod_spec, pod_update, pod_warnings
 from kubecore.apiserver.registry.strategies.pod_qos import quality_of_service
 from kubecore.apiserver.registry.strategy import Strategy, UpdateRule
+
+SOUND_SPECS_MAX = 256
+"""Specs remembered as sound, some 2 KB each; at the bound all are forgotten."""
 
 
 class PodStrategy(Strategy):
     def __init__(self, resource: Resource, environment: Environment) -> None:
         super().__init__(resource, environment)
+        self._sound_specs: set[bytes] = set()
         self.updates["ephemeralcontainers"] = UpdateRule(
             pod_update.prepare_for_ephemeral_containers, pod_update.validate_ephemeral_containers_update
         )
@@ -37,7 +41,17 @@ class PodStrategy(Strategy):
         obj["status"] = status
 
     def validate(self, obj: Object) -> v.Errors:
-        return pod_spec.validate(obj.get("spec") or {}, "spec")
+        """What is right with one pod of a template is right with the next: an equal spec is not looked at again."""
+        spec = obj.get("spec") or {}
+        encoded = encode_json(spec)
+        if encoded in self._sound_specs:
+            return []
+        errors = pod_spec.validate(spec, "spec")
+        if not errors:
+            if len(self._sound_specs) >= SOUND_SPECS_MAX:
+                self._sound_specs.clear()
+            self._sound_specs.add(encoded)
+        return errors
 
     def warnings(self, obj: Object) -> list[str]:
         name = obj["metadata"].get("name", "")
