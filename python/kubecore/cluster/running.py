@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import random
 import signal
@@ -33,6 +34,8 @@ from kubecore.cluster.runfile import RunFile
 from kubecore.controllers.token import SignToken
 
 FAILED = 1
+GC_NEW_OBJECTS = 100_000
+"""Objects made, less those let go, before the cycle collector looks at the young ones."""
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +83,7 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
                 announce(f"error: {error}")
             return FAILED
         try:
+            _settle_memory()
             _announce_ready(cluster, announce, started)
             if options.data_dir is not None:
                 RunFile.write(options.data_dir, server=cluster.server, kubeconfig=str(options.kubeconfig or ""))
@@ -155,6 +159,7 @@ async def _run_loop(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(loop.run())
             await loop.ready()
+            _settle_memory()
             announce(f"ready: {name}")
 
     async def elected() -> None:
@@ -198,6 +203,17 @@ def _on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     return stopped
+
+
+def _settle_memory() -> None:
+    """What the start made stays: the cycle collector need not look at it again, nor after every 700 new objects.
+
+    Decoded objects are trees and go by reference counts; collecting cycles as eagerly as Python does by default took a fifth
+    of the processor time of 10,000 pods. Only for a process that is ours alone: a library leaves its host's collector be.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_NEW_OBJECTS, 50, 100)
 
 
 def _announce_ready(cluster: Runnable, announce: Announce, started: float) -> None:
