@@ -99,7 +99,6 @@ nightly: $(VENV)/.ready ## the fact table made again from upstream's modules (Go
 .PHONY: bench
 bench: ## quick benchmarks, release build
 	@$(MAKE) --no-print-directory build PROFILE=release
-	@scripts/debian-packages bench
 	@$(BIN)/pytest -q benches --benchmark-only --benchmark-disable-gc --benchmark-columns=min,median,max,rounds
 
 .PHONY: apibench
