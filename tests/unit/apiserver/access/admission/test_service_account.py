@@ -84,3 +84,9 @@ def test_a_mirror_pod_may_not_reach_for_secrets() -> None:
     assert "serviceAccountName" not in admitted(pod(metadata=mirror))
     with pytest.raises(Forbidden, match="a mirror pod may not reference secrets"):
         admitted(pod(metadata=mirror, volumes=[{"name": "v", "secret": {"secretName": "s"}}]))
+
+
+def test_a_pod_without_containers_is_left_to_validation() -> None:
+    obj = pod()
+    obj["spec"]["containers"] = None
+    assert admitted(obj)["serviceAccountName"] == "default"
