@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from kubecore.scheduler.kernel import Failure
 
 NO_NODES = "no nodes available to schedule pods"
+NO_CLAIMS = "no new claims to deallocate"
+"""What upstream's plugin for resource claims says, before preemption, of every pod that has none."""
 NOTE_LENGTH_MAX = 1024
 """An event's note is no longer than that; the condition has the whole text."""
 
@@ -42,14 +44,14 @@ def failed(failure: Failure) -> str:
 def _preemption(failure: Failure) -> str:
     match failure.preemption:
         case "never":
-            return " preemption: not eligible due to preemptionPolicy=Never."
+            found = "not eligible due to preemptionPolicy=Never."
         case "useless":
-            reasons = _counted(failure.preemption_reasons)
-            return f" preemption: 0/{failure.nodes} nodes are available:{reasons}"
+            found = f"0/{failure.nodes} nodes are available:{_counted(failure.preemption_reasons)}"
         case "would help":
-            return " preemption: less important pods are in the way, but this scheduler does not evict them yet."
+            found = "less important pods are in the way, but this scheduler does not evict them yet."
         case "not considered":
             return ""
+    return f" {NO_CLAIMS}, preemption: {found}"
 
 
 def _counted(reasons: Sequence[tuple[str, int]]) -> str:

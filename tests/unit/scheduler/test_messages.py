@@ -31,7 +31,7 @@ def test_a_pod_refused_before_any_node_was_looked_at_has_no_counts() -> None:
     useless = {"preemption": "useless", "preemption_reasons": [("Preemption is not helpful for scheduling", 5)]}
     assert said(before_nodes="pod affinity terms conflict", **useless) == (
         "0/5 nodes are available: pod affinity terms conflict. "
-        "preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."
+        "no new claims to deallocate, preemption: 0/5 nodes are available: 5 Preemption is not helpful for scheduling."
     )
 
 
@@ -39,8 +39,11 @@ def test_a_pod_refused_before_any_node_was_looked_at_has_no_counts() -> None:
     ("preemption", "end"),
     [
         ("not considered", ""),
-        ("never", " preemption: not eligible due to preemptionPolicy=Never."),
-        ("would help", " preemption: less important pods are in the way, but this scheduler does not evict them yet."),
+        ("never", " no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never."),
+        (
+            "would help",
+            " no new claims to deallocate, preemption: less important pods are in the way, but this scheduler does not evict them yet.",
+        ),
     ],
 )
 def test_what_preemption_would_do_is_said_at_the_end(preemption: str, end: str) -> None:

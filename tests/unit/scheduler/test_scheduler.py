@@ -115,8 +115,8 @@ def test_a_pod_that_fits_nowhere_is_told_why_in_upstreams_words() -> None:
         async with scheduling(server):
             text = (
                 "0/6 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, "
-                "4 Insufficient cpu. preemption: 0/6 nodes are available: 1 No preemption victims found for incoming "
-                "pod, 5 Preemption is not helpful for scheduling."
+                "4 Insufficient cpu. no new claims to deallocate, preemption: 0/6 nodes are available: "
+                "1 No preemption victims found for incoming pod, 5 Preemption is not helpful for scheduling."
             )
             assert notes(server, "FailedScheduling") == [text]
             assert condition(server, "big")["message"] == text

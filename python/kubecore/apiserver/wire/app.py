@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from kubecore.api.errors import InternalError, StatusError
+from kubecore.api.errors import InternalError, NotFound, StatusError
 from kubecore.apiserver.access.authenticate import CredentialKind, Identity
 from kubecore.apiserver.access.authorize import Attributes, Verdict
 from kubecore.apiserver.registry.admission import User
@@ -107,10 +107,21 @@ class App:
 
     def _respond(self, user: User, call: Call) -> Result:
         if not call.is_resource:
-            return self._routes(call) or page_not_found()
+            return self._routes(call) or self._nowhere(call)
         if (call.group, call.version, call.resource) not in self._served:
-            return page_not_found()
+            return self._nowhere(call)
         return self._registry.handle(user, call)
+
+    def _nowhere(self, call: Call) -> Response:
+        """A path that nobody serves: a Status below the API's own roots, as upstream, else plain text."""
+        match call.path.strip("/").split("/"):
+            case ["api" | "version", *_]:
+                pass
+            case ["apis", group, *_] if group in self._served.groups():
+                pass
+            case _:
+                return page_not_found()
+        raise NotFound("the server could not find the requested resource")
 
     def _answer(self, call: Call, result: Result) -> Answer:
         return Answer(

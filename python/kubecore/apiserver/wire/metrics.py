@@ -11,13 +11,14 @@ from typing import Any
 import psutil
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from kubecore.apiserver.wire.door import Call
 from kubecore.apiserver.wire.response import Response
 from kubecore.apiserver.wire.version import MAJOR, MINOR, version_info
 
+TEXT_FORMAT = "text/plain; version=0.0.4; charset=utf-8"
 _REQUEST_LABELS = ("verb", "dry_run", "group", "version", "resource", "subresource", "scope", "code")
 _DURATION_LABELS = _REQUEST_LABELS[:-1]
 _COUNTERS = {
@@ -52,7 +53,7 @@ class Metrics(Collector):
         self._registry.register(self)
 
     def answer(self, _call: Call) -> Response:
-        return Response(200, generate_latest(self._registry), CONTENT_TYPE_LATEST)
+        return Response(200, generate_latest(self._registry), TEXT_FORMAT)
 
     def describe(self) -> Iterable[Metric]:
         return ()

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from kubecore.api.errors import MethodNotAllowed
 from kubecore.apiserver.wire.discovery import Discovery
 from kubecore.apiserver.wire.door import Call
 from kubecore.apiserver.wire.health import Health
 from kubecore.apiserver.wire.openapi import OpenApi
 from kubecore.apiserver.wire.response import Response, of_json
 from kubecore.apiserver.wire.version import version_info
+
+_ONLY_READ = ("api", "apis", "version")
+"""Where upstream says that a method is not allowed; elsewhere it knows no such path."""
 
 Handler = Callable[[Call], Response | None]
 
@@ -44,11 +48,14 @@ class Routes:
 
     def answer(self, call: Call) -> Response | None:
         """None: nobody serves this path."""
-        if call.method not in ("GET", "HEAD"):
-            return None
         path = call.path.rstrip("/") or "/"
-        handler = self._exact.get(path) or self._by_first_segment.get(path.split("/")[1])
-        return None if handler is None else handler(call)
+        first = path.split("/")[1]
+        handler = self._exact.get(path) or self._by_first_segment.get(first)
+        if call.method in ("GET", "HEAD"):
+            return None if handler is None else handler(call)
+        if first in _ONLY_READ and handler is not None and handler(call) is not None:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource")
+        return None
 
     def _index(self, _call: Call) -> Response:
         found = {path for paths in self._listed for path in paths()} | set(self._exact) - {"/"}

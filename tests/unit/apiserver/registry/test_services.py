@@ -42,6 +42,14 @@ def test_an_address_that_is_asked_for_is_given_once(api: Api) -> None:
     api.post(SERVICES, service("other", clusterIP="10.0.0.50")).ok()
 
 
+def test_two_stacks_are_not_promised_by_a_cluster_that_has_one(api: Api) -> None:
+    refused = api.post(SERVICES, service(ipFamilyPolicy="RequireDualStack"))
+    assert (refused.status, refused.fields) == (422, ["spec.ipFamilyPolicy"])
+    assert "this cluster is not configured for dual-stack services" in refused.message
+    headless = service("elsewhere", ipFamilyPolicy="RequireDualStack", clusterIP="None", selector=None)
+    assert api.post(SERVICES, headless).ok()["spec"]["ipFamilies"] == ["IPv4", "IPv6"]
+
+
 def test_every_address_of_a_small_network_is_given_and_then_no_more() -> None:
     api = Api(service_cidr="10.0.0.0/29")
     given = [api.post(SERVICES, service(f"s{n}")).ok()["spec"]["clusterIP"] for n in range(6)]

@@ -20,10 +20,16 @@ AGGREGATED = (
 )
 
 
-def get(path: str, *, query: Sequence[tuple[str, str]] = (), headers: Sequence[tuple[str, str]] = ()) -> Response:
+def get(
+    path: str,
+    *,
+    method: str = "GET",
+    query: Sequence[tuple[str, str]] = (),
+    headers: Sequence[tuple[str, str]] = (),
+) -> Response:
     async def ask() -> Response:
         server, _ = wire.server()
-        return await server.transport("t").request("GET", path, query, headers)
+        return await server.transport("t").request(method, path, query, headers)
 
     return asyncio.run(ask())
 
@@ -61,10 +67,24 @@ def test_groups_come_in_upstreams_order_with_their_preferred_version() -> None:
     assert get_json("/apis/apps")["name"] == "apps"
 
 
-@pytest.mark.parametrize("path", ["/apis/nobody.example", "/apis/apps/v9", "/api/v2", "/nowhere", "/apis/apps/v9/x"])
-def test_what_is_not_served_is_not_found(path: str) -> None:
+@pytest.mark.parametrize("path", ["/apis/nobody.example", "/apis/nobody.example/v1/things", "/nowhere"])
+def test_what_no_group_serves_is_a_page_not_found(path: str) -> None:
     response = get(path)
     assert (response.status, response.body) == (404, b"404 page not found\n")
+
+
+@pytest.mark.parametrize("path", ["/apis/apps/v9", "/api/v2", "/apis/apps/v9/x", "/api/v1/nonsense", "/version/x"])
+def test_below_a_served_group_what_is_not_served_is_told_by_a_status(path: str) -> None:
+    response = get(path)
+    told = json.loads(response.body)
+    assert (response.status, told["kind"], told["reason"]) == (404, "Status", "NotFound")
+    assert told["message"] == "the server could not find the requested resource"
+
+
+@pytest.mark.parametrize("path", ["/api", "/apis", "/apis/apps/v1", "/version"])
+def test_discovery_is_only_read(path: str) -> None:
+    response = get(path, method="POST")
+    assert (response.status, json.loads(response.body)["reason"]) == (405, "MethodNotAllowed")
 
 
 def test_aggregated_discovery_is_one_document_with_an_etag() -> None:

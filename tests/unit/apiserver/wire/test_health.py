@@ -57,6 +57,10 @@ def test_an_unknown_check_is_not_found() -> None:
     assert get("/healthz/nonsense").status == 404
 
 
+def test_metrics_are_in_the_text_format_that_every_scraper_reads() -> None:
+    assert get("/metrics").header("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+
+
 def test_metrics_have_upstreams_names() -> None:
     async def ask() -> str:
         server, _ = wire.server()

@@ -95,7 +95,7 @@ class ServiceStrategy(Strategy):
         mine = set(held_by(old)) if old is not None else set()
         found: v.Errors = []
         if kind != "ExternalName" and spec.get("clusterIP") != "None":
-            found += self._allocate_addresses(spec, taken, mine)
+            found += self._validate_stacks(spec) or self._allocate_addresses(spec, taken, mine)
         if kind in _WITH_NODE_PORTS:
             found += self._allocate_ports(spec, taken, mine)
         if needs_health_check(spec):
@@ -104,6 +104,12 @@ class ServiceStrategy(Strategy):
             name = obj["metadata"].get("name", "")
             problems = service_validation.validate(obj)
             raise v.to_status(self.resource.kind, self.resource.group, name, problems or found)
+
+    def _validate_stacks(self, spec: dict[str, Any]) -> v.Errors:
+        if spec["ipFamilyPolicy"] != "RequireDualStack" or len(self.allocation.families) > 1:
+            return []
+        detail = "this cluster is not configured for dual-stack services"
+        return [v.invalid_value("spec.ipFamilyPolicy", "RequireDualStack", detail)]
 
     def _allocate_addresses(self, spec: dict[str, Any], taken: set[str | int], mine: set[str | int]) -> v.Errors:
         field = "spec.clusterIPs"
