@@ -25,6 +25,7 @@ from kubecore.apiserver.storage.protocol import StorageError
 from kubecore.client.client import Client
 from kubecore.client.kubeconfig import ClientConfig, KubeconfigError, load
 from kubecore.client.leader_election import LeaderElection
+from kubecore.cluster.collector import collect_rarely
 from kubecore.cluster.controlplane import ControlPlane
 from kubecore.cluster.identities import RemoteIdentities
 from kubecore.cluster.loops import LOOPS, LoopKeys, World
@@ -63,6 +64,7 @@ def run_until_signalled(options: ClusterOptions, *, announce: Announce, started:
     """Starts, says where it listens, waits for SIGINT or SIGTERM, ends clean. `started`: time.monotonic() at the process's start."""
     import uvloop
 
+    collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(options, announce=announce, started=started))
 
@@ -115,6 +117,7 @@ def run_loop(
     """One loop of `LOOPS` alone, over HTTPS, until a signal. `leader_elect`: the name of the lease to hold meanwhile."""
     import uvloop
 
+    collect_rarely()
     try:
         config = load(kubeconfig)
     except KubeconfigError as error:
