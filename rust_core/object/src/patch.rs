@@ -1,6 +1,6 @@
 //! Patches: JSON patch, JSON merge patch and strategic merge patch.
 //!
-//! In: a decoded object, the patch's bytes and, for strategic merge, the object's definition. Out: the patched object, not yet pruned
+//! In: an encoded object, the patch's bytes and, for strategic merge, the object's definition. Out: the patched object, not yet pruned
 //! or defaulted: the caller decodes it as it would a new body.
 
 use std::collections::BTreeSet;
@@ -39,12 +39,16 @@ pub enum PatchError {
     /// More operations or more copied bytes than a patch may have: 413 RequestEntityTooLarge.
     #[error("{0}")]
     TooLarge(String),
+    /// What is to be patched is no JSON: what was stored is damaged.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 /// What a patch made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Patched {
-    pub object: Value,
+    /// Encoded.
+    pub object: Vec<u8>,
     /// What is odd about the patch itself; fieldValidation judges it.
     pub strict_errors: Vec<String>,
 }
@@ -53,14 +57,14 @@ pub struct Patched {
 pub fn apply(
     patch_type: PatchType,
     definition: Option<DefinitionId>,
-    current: Value,
+    current: &[u8],
     body: &[u8],
 ) -> Result<Patched, PatchError> {
     let object = match patch_type {
-        PatchType::Json => json::apply(current, body),
-        PatchType::Merge => merge::apply(current, body),
-        PatchType::Strategic => strategic::apply(current, body, definition),
-    }?;
+        PatchType::Json => encoded(&json::apply(parsed(current)?, body)?),
+        PatchType::Merge => merge::apply(current, body)?,
+        PatchType::Strategic => encoded(&strategic::apply(parsed(current)?, body, definition)?),
+    };
     let prefix = if patch_type == PatchType::Json {
         "json patch "
     } else {
@@ -80,6 +84,15 @@ pub fn apply(
         object,
         strict_errors,
     })
+}
+
+fn parsed(current: &[u8]) -> Result<Value, PatchError> {
+    serde_json::from_slice(current).map_err(|error| PatchError::Unreadable(error.to_string()))
+}
+
+/// A value as compact JSON. Its keys are strings, so nothing about it cannot be written.
+fn encoded(value: &Value) -> Vec<u8> {
+    serde_json::to_vec(value).unwrap_or_default()
 }
 
 /// Reads a body as JSON; errors in the words of Go's decoder.
@@ -150,12 +163,11 @@ fn unknown_operation_fields(body: &[u8], found: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_field_given_twice_is_told_with_its_path() {
         let body = br#"{"spec":{"a":1,"list":[{"b":1,"b":2}],"a":2}}"#;
-        let patched = apply(PatchType::Merge, None, json!({}), body).unwrap();
+        let patched = apply(PatchType::Merge, None, b"{}", body).unwrap();
         assert_eq!(
             patched.strict_errors,
             [
@@ -168,7 +180,7 @@ mod tests {
     #[test]
     fn a_body_that_is_no_patch_is_told_in_the_words_of_gos_decoder() {
         let message = |patch_type, body: &str| {
-            apply(patch_type, None, json!({}), body.as_bytes())
+            apply(patch_type, None, b"{}", body.as_bytes())
                 .unwrap_err()
                 .to_string()
         };
@@ -211,7 +223,7 @@ mod tests {
     #[test]
     fn an_operation_may_have_only_its_four_fields() {
         let body = br#"[{"op":"add","path":"/a","value":{"x":1},"force":true}]"#;
-        let patched = apply(PatchType::Json, None, json!({}), body).unwrap();
+        let patched = apply(PatchType::Json, None, b"{}", body).unwrap();
         assert_eq!(
             patched.strict_errors,
             [r#"json patch unknown field "[0].force""#]

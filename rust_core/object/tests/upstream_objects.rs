@@ -166,11 +166,11 @@ fn patched(case: &Case, patch_type: PatchType, body: &Value) -> Result<Value, St
     let patched = patch::apply(
         patch_type,
         definition,
-        case.object.clone(),
+        case.object.to_string().as_bytes(),
         body.to_string().as_bytes(),
     );
     patched
-        .map(|patched| patched.object)
+        .map(|patched| parsed(&patched.object))
         .map_err(|error| error.to_string())
 }
 

@@ -152,7 +152,6 @@ fn patch(
             )));
         }
     };
-    let current = serde_json::from_slice(current).map_err(raise)?;
     let definition = facts().by_kind(group, version, kind);
     let patched =
         object_patch::apply(patch_type, definition, current, body).map_err(
@@ -160,15 +159,15 @@ fn patch(
                 PatchError::Malformed(message) => DecodeError::new_err(message),
                 PatchError::DoesNotApply(message) => PatchConflict::new_err(message),
                 PatchError::TooLarge(message) => PatchTooLarge::new_err(message),
+                PatchError::Unreadable(message) => PyValueError::new_err(message),
             },
         )?;
-    let bytes = patched.object.to_string().into_bytes();
     let mut decoded = object::decode(
         py,
         group,
         version,
         kind,
-        &bytes,
+        &patched.object,
         "application/json",
         defaults,
     )?;

@@ -1,43 +1,70 @@
 //! JSON merge patch (RFC 7386): members replace members, null removes, anything but an object replaces the whole.
+//!
+//! Most patches touch one corner of an object: what they leave alone is copied as it stands, unread.
 
 use serde_json::{Map, Value};
 
-use super::{MAP, PatchError, parse, undecodable, wrong_type};
+use super::{MAP, PatchError, encoded, parse, undecodable, wrong_type};
+use crate::scan;
+use crate::write::write_string;
 
-pub fn apply(current: Value, body: &[u8]) -> Result<Value, PatchError> {
-    let patch = parse(body).or_else(|error| undecodable(&error))?;
-    if !patch.is_object() {
-        return undecodable(&wrong_type(&patch, MAP));
-    }
-    Ok(merge(current, patch))
+/// The patched object, encoded.
+pub fn apply(current: &[u8], body: &[u8]) -> Result<Vec<u8>, PatchError> {
+    let patch = match parse(body).or_else(|error| undecodable(&error))? {
+        Value::Object(patch) => patch,
+        other => return undecodable(&wrong_type(&other, MAP)),
+    };
+    let mut out = Vec::with_capacity(current.len() + body.len());
+    merge_into(&mut out, current, patch);
+    Ok(out)
 }
 
-fn merge(target: Value, patch: Value) -> Value {
-    let patch = match patch {
-        Value::Object(members) => members,
-        other => return without_nulls(other),
-    };
-    let mut merged = match target {
-        Value::Object(members) => members,
-        _ => Map::new(),
-    };
-    for (key, change) in patch {
-        if change.is_null() {
-            merged.shift_remove(&key);
+/// Writes `current` with the patch applied. Members keep their places: the order of fields is the order in which objects are
+/// written. What the patch adds comes last.
+fn merge_into(out: &mut Vec<u8>, current: &[u8], mut patch: Map<String, Value>) {
+    out.push(b'{');
+    let start = out.len();
+    for (key, value) in scan::members(current) {
+        let change = scan::key_text(key).and_then(|name| patch.shift_remove(&*name));
+        if change == Some(Value::Null) {
             continue;
         }
-        // The member keeps its place: the order of fields is the order in which objects are written.
-        let before = merged.get_mut(&key).map_or(Value::Null, Value::take);
-        merged.insert(key, merge(before, change));
+        separate(out, start);
+        out.push(b'"');
+        out.extend_from_slice(key);
+        out.extend_from_slice(b"\":");
+        match change {
+            None => out.extend_from_slice(value),
+            Some(Value::Object(change)) => merge_into(out, value, change),
+            Some(change) => out.extend_from_slice(&encoded(&without_nulls(change))),
+        }
     }
-    Value::Object(merged)
+    for (name, change) in patch {
+        if !change.is_null() {
+            separate(out, start);
+            write_string(&name, out);
+            out.push(b':');
+            out.extend_from_slice(&encoded(&without_nulls(change)));
+        }
+    }
+    out.push(b'}');
 }
 
-/// An array without null members of the objects in it. The RFC would keep them; upstream does not.
+fn separate(out: &mut Vec<u8>, start: usize) {
+    if out.len() > start {
+        out.push(b',');
+    }
+}
+
+/// A value without null members of the objects in it. The RFC would keep them within arrays; upstream does not.
 fn without_nulls(value: Value) -> Value {
     match value {
         Value::Array(items) => items.into_iter().map(without_nulls).collect(),
-        Value::Object(_) => merge(Value::Null, value),
+        Value::Object(members) => members
+            .into_iter()
+            .filter(|(_, member)| !member.is_null())
+            .map(|(name, member)| (name, without_nulls(member)))
+            .collect(),
         other => other,
     }
 }
@@ -85,11 +112,18 @@ mod tests {
                 json!({"a": {"bb": {}}}),
             ),
         ] {
-            assert_eq!(
-                apply(target, patch.to_string().as_bytes()),
-                Ok(expected),
-                "{patch}"
-            );
+            let merged = apply(target.to_string().as_bytes(), patch.to_string().as_bytes());
+            assert_eq!(merged, Ok(expected.to_string().into_bytes()), "{patch}");
         }
+    }
+    #[test]
+    fn members_keep_their_places_and_what_is_not_touched_its_bytes() {
+        let current = br#"{"a": {"n": 1.50, "e":"\u00e9"}, "b\"":1,"c":{"d":1,"e":2}}"#;
+        let patch = br#"{"c":{"e":null,"f":[{"g":null}]},"b\"":2,"h":{"i":null}}"#;
+        let merged = apply(current, patch).unwrap();
+        assert_eq!(
+            String::from_utf8(merged).unwrap(),
+            r#"{"a":{"n": 1.50, "e":"\u00e9"},"b\"":2,"c":{"d":1,"f":[{}]},"h":{}}"#
+        );
     }
 }
