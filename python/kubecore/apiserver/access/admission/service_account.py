@@ -60,10 +60,11 @@ class ServiceAccount(BasePlugin):
 
     def _mount_token(self, spec: dict[str, Any]) -> None:
         volumes = spec.get("volumes") or []
-        existing = next((volume["name"] for volume in volumes if volume["name"].startswith(VOLUME_PREFIX)), "")
+        existing = next((volume["name"] for volume in volumes if volume.get("name", "").startswith(VOLUME_PREFIX)), "")
         volume_name = existing or self._volume_name
         needed = False
-        for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        # Validation comes later and refuses a pod without containers, and a volume without a name.
+        for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
             mounts = container.get("volumeMounts") or []
             if any(mount.get("mountPath") == MOUNT_PATH for mount in mounts):
                 continue
