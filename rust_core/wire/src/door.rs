@@ -208,7 +208,10 @@ impl Door {
             (true, "get") => !info.namespace.is_empty(),
             (true, _) => true,
             // A namespace is the one cluster-scoped thing whose request has a namespace: itself.
-            (false, _) => info.namespace.is_empty() || resource.plural == "namespaces",
+            (false, _) => {
+                info.namespace.is_empty()
+                    || resource.plural == "namespaces" && info.name == info.namespace
+            }
         };
         (scoped && resource.verbs.iter().any(|served| served == verb)).then(|| resource.clone())
     }

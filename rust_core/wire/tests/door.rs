@@ -129,6 +129,8 @@ fn only_reads_of_served_resources_ask_for_a_verdict() {
         ),
         ("GET", "/api/v1/pods", Wants::Verdict),
         ("GET", "/api/v1/namespaces/default", Wants::Verdict),
+        ("GET", "/api/v1/namespaces/a/namespaces/b", Wants::Answer),
+        ("GET", "/api/v1/namespaces/a/namespaces", Wants::Answer),
         (
             "GET",
             "/api/v1/namespaces/default/pods/a/log",

@@ -27,6 +27,13 @@ class EscalationCheck:
         self._authorizer = authorizer
         self._rbac = rbac
 
+    def check_create(self, user: User, resource: Resource, namespace: str, name: str) -> None:
+        """Before a PUT creates what was not there. Raises Forbidden."""
+        asked = Attributes(
+            user, "create", resource.group, resource.version, resource.plural, namespace=namespace, name=name
+        )
+        self._authorizer.check(asked)
+
     def check_rules(
         self, user: User, resource: Resource, namespace: str, name: str, rules: list[dict[str, Any]]
     ) -> None:

@@ -129,6 +129,8 @@ class GenericStore:
         obj = new()
         if obj.get("metadata", {}).get("resourceVersion", "0") not in ("", "0"):
             raise errors.not_found(self.resource.plural, self.resource.group, write.name)
+        if self.environment.escalation is not None:
+            self.environment.escalation.check_create(write.user, self.resource, write.namespace, write.name)
         return self.create(write, obj), True
 
     def _update_once(self, write: Write, stored: Stored, make: Make) -> bytes:

@@ -34,7 +34,11 @@ class TokenIssuer(Protocol):
 
 
 class EscalationChecker(Protocol):
-    """RBAC's rule that nobody can grant what they do not have, unless allowed to escalate or bind."""
+    """RBAC's rule that nobody can grant what they do not have, unless allowed to escalate or bind; and that a verb gives no
+    other verb's rights."""
+
+    def check_create(self, user: User, resource: Resource, namespace: str, name: str) -> None:
+        """Before an update creates what was not there: it needs the right to create too. Raises Forbidden."""
 
     def check_rules(
         self, user: User, resource: Resource, namespace: str, name: str, rules: list[dict[str, Any]]

@@ -94,6 +94,8 @@ class Registry:
             virtual=self._virtual,
             warnings=warnings,
         )
+        if not _is_in_its_scope(call, resource):
+            raise errors.NotFound("the server could not find the requested resource")
         row = (resource.group, resource.plural)
         if call.verb in _MUTATIONS and row in kinds.REFUSED:
             raise _not_supported(call, resource, kinds.REFUSED[row])
@@ -117,13 +119,23 @@ class Registry:
         return verb(request)
 
 
+def _is_in_its_scope(call: Call, resource: Resource) -> bool:
+    """A path below a namespace leads to what lives in it and to nothing else: who may do everything in one namespace must not
+    reach a cluster role by it. A namespace's own path names it twice, as namespace and as name."""
+    if resource.namespaced:
+        return bool(call.namespace) or call.verb in _OF_COLLECTIONS or call.verb in _MUTATIONS
+    is_itself = (resource.group, resource.plural) == ("", "namespaces") and call.name == call.namespace
+    return not call.namespace or is_itself
+
+
 def _fits_the_path(call: Call, resource: Resource) -> bool:
-    """A write of a namespaced object names its namespace; what touches one object names it, what touches many does not."""
+    """A write of a namespaced object names its namespace; what touches one object names it, a write of many does not. A list
+    has a name if its selector fixes one."""
     if call.verb in _MUTATIONS and resource.namespaced and not call.namespace:
         return False
     if call.subresource:
         return bool(call.name)
-    return bool(call.name) is (call.verb not in _OF_COLLECTIONS)
+    return call.verb in ("list", "watch") or bool(call.name) is (call.verb not in _OF_COLLECTIONS)
 
 
 def _not_supported(call: Call, resource: Resource, why: str = "") -> errors.MethodNotAllowed:

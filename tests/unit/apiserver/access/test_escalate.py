@@ -96,3 +96,9 @@ def test_a_role_that_gathers_others_needs_every_right() -> None:
         "aggregationRule"
     )
     check(rule("*", "*", ["*"]), rule("*", urls="*")).check_aggregation(ALICE, CLUSTER_ROLES, "x")
+
+
+def test_an_update_that_creates_needs_the_right_to_create() -> None:
+    with pytest.raises(Forbidden, match=r'User "alice" cannot create resource "roles"'):
+        check(rule("update", "roles", [RBAC])).check_create(ALICE, ROLES, "shop", "x")
+    check(rule("create", "roles", [RBAC])).check_create(ALICE, ROLES, "shop", "x")

@@ -87,6 +87,97 @@ def test_a_deleted_role_binding_is_felt_by_the_next_cached_read() -> None:
     assert run(scenario()) == [403, 200, 200, 403]
 
 
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+
+
+def rbac(kind: str, name: str, **parts: Any) -> bytes:
+    return json.dumps(
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": {"name": name}, **parts}
+    ).encode()
+
+
+def bound_to(kind: str, role: str, user: str) -> dict[str, Any]:
+    """A binding's parts."""
+    group = "rbac.authorization.k8s.io"
+    return {
+        "roleRef": {"apiGroup": group, "kind": kind, "name": role},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+    }
+
+
+CLUSTER_SCOPED = [
+    ("GET", "/api/v1/namespaces/default/nodes"),
+    ("GET", "/api/v1/namespaces/default/nodes/one"),
+    ("DELETE", "/api/v1/namespaces/default/nodes/one"),
+    ("DELETE", "/api/v1/namespaces/default/nodes"),
+    ("PUT", "/api/v1/namespaces/default/nodes/one/status"),
+    ("GET", "/api/v1/namespaces/default/namespaces"),
+    ("GET", "/api/v1/namespaces/default/namespaces/kube-system"),
+    ("PUT", "/api/v1/namespaces/default/namespaces/kube-system/finalize"),
+    ("GET", "/api/v1/namespaces/default/componentstatuses"),
+    ("POST", f"{RBAC}/namespaces/default/clusterroles"),
+    ("POST", f"{RBAC}/namespaces/default/clusterrolebindings"),
+    ("PUT", f"{RBAC}/namespaces/default/clusterroles/admin"),
+    ("POST", "/apis/authorization.k8s.io/v1/namespaces/default/subjectaccessreviews"),
+    ("POST", "/apis/authentication.k8s.io/v1/namespaces/default/tokenreviews"),
+]
+
+
+def test_who_may_do_everything_in_one_namespace_reaches_nothing_that_lives_in_none() -> None:
+    binding = rbac("RoleBinding", "boss", **bound_to("ClusterRole", "cluster-admin", "bob"))
+
+    async def scenario() -> list[int]:
+        part = await started()
+        admin, bob = part.transport("kubernetes-admin"), part.transport("bob")
+        node = b'{"apiVersion":"v1","kind":"Node","metadata":{"name":"one"}}'
+        assert (await admin.request("POST", "/api/v1/nodes", (), JSON, node)).status == 201
+        assert (await admin.request("POST", f"{RBAC}/namespaces/default/rolebindings", (), JSON, binding)).status == 201
+        assert (await bob.request("GET", PODS)).status == 200
+        assert (await bob.request("GET", "/api/v1/namespaces/default")).status == 200
+        mine = rbac("ClusterRoleBinding", "mine", **bound_to("ClusterRole", "cluster-admin", "bob"))
+        answers = [await bob.request(method, path, (), JSON, mine) for method, path in CLUSTER_SCOPED]
+        assert (await admin.request("GET", "/api/v1/nodes/one")).status == 200
+        assert (await admin.request("GET", f"{RBAC}/clusterrolebindings/mine")).status == 404
+        return [answer.status for answer in answers]
+
+    assert run(scenario()) == [404] * len(CLUSTER_SCOPED)
+
+
+def test_who_may_only_update_leases_creates_none_by_updating() -> None:
+    role = rbac(
+        "Role", "u", rules=[{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["update"]}]
+    )
+    binding = rbac("RoleBinding", "u", **bound_to("Role", "u", "bob"))
+    path = "/apis/coordination.k8s.io/v1/namespaces/default/leases/mine"
+    lease = b'{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"mine"}}'
+
+    async def scenario() -> tuple[int, int, str]:
+        part = await started()
+        admin, bob = part.transport("kubernetes-admin"), part.transport("bob")
+        await admin.request("POST", f"{RBAC}/namespaces/default/roles", (), JSON, role)
+        await admin.request("POST", f"{RBAC}/namespaces/default/rolebindings", (), JSON, binding)
+        refused = await bob.request("PUT", path, (), JSON, lease)
+        made = await admin.request("PUT", path, (), JSON, lease)
+        return refused.status, made.status, json.loads(refused.body)["message"]
+
+    refused, made, message = run(scenario())
+    assert (refused, made) == (403, 201)
+    assert 'User "bob" cannot create resource "leases"' in message
+
+
+def test_a_list_in_yaml_may_name_one_object() -> None:
+    async def scenario() -> bytes:
+        part = await started()
+        query = (("fieldSelector", "metadata.name=default"),)
+        return (
+            await part.transport("kubernetes-admin").request(
+                "GET", "/api/v1/namespaces", query, [("accept", "application/yaml")]
+            )
+        ).body
+
+    assert b"name: default" in run(scenario())
+
+
 def test_a_restart_finds_what_was_written(tmp_path: Path) -> None:
     body = b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"kept"},"data":{"a":"b"}}'
 
