@@ -1,6 +1,11 @@
-"""The door to the object crate: the only module of `api` that names the extension."""
+"""The door to the object crate: the only module of `api` that names the extension. And JSON read once for all who read it."""
 
 from __future__ import annotations
+
+import functools
+from typing import Any
+
+import msgspec
 
 from kubecore._core import (
     Decoded,
@@ -41,7 +46,19 @@ __all__ = [
     "openapi_v3_paths",
     "partial_metadata",
     "patch",
+    "read_shared",
     "resources",
     "table",
     "validate_label_selector",
 ]
+
+SHARED_MAX = 2048
+"""Objects that `read_shared` remembers; beyond it the least recently read goes, and is decoded again for the next reader."""
+
+_decode_json = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+@functools.lru_cache(maxsize=SHARED_MAX)
+def read_shared(body: bytes) -> dict[str, Any]:
+    """An encoded object as every reader in this process shares it: the registry, and each informer. Never change it."""
+    return _decode_json(body)

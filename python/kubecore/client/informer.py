@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
+from kubecore.api.codec import read_shared
 from kubecore.api.meta import Object, key_of
 from kubecore.api.scheme import Resource
 from kubecore.client import codec
@@ -194,7 +195,8 @@ class Informer:
                 self._put(key, obj)
 
     def _decode(self, body: bytes) -> Object:
-        obj = codec.decode(body)
+        # Several informers of one process may follow a collection: what is decoded for one serves all.
+        obj = read_shared(body)
         if "kind" not in obj:
             # Upstream leaves both out of a list's items.
             obj["apiVersion"], obj["kind"] = self.resource.api_version, self.resource.kind

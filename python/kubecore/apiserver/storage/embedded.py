@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from kubecore._core import Compacted, CompareFailed, FutureRevision, Store, StoreError, TooLarge, Versioned
+from kubecore.api.codec import read_shared
 from kubecore.api.meta import Object
 from kubecore.apiserver.storage.protocol import (
     ANY_REVISION,
@@ -60,7 +59,7 @@ class EmbeddedObject:
     @property
     def object(self) -> Object:
         if self._object is None:
-            self._object = msgspec.json.decode(self._versioned.value, type=dict)
+            self._object = read_shared(self._versioned.value)
         return self._object
 
     @property
