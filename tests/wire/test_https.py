@@ -115,6 +115,24 @@ def test_a_body_over_the_limit_is_413(house: House) -> None:
     assert (answer.status, json.loads(answer.read())["reason"]) == (413, "RequestEntityTooLarge")
 
 
+def test_a_client_that_sends_a_body_over_the_limit_to_its_end_gets_to_read_the_413(house: House) -> None:
+    client = house.client(house.certificates.admin)
+    status, answer = ask(client, "POST", PODS, b" " * (8 * 1024 * 1024))
+    assert (status, json.loads(answer)["reason"]) == (413, "RequestEntityTooLarge")
+
+
+def test_people_get_json_that_is_indented(house: House) -> None:
+    client = house.client(house.certificates.admin)
+    ask(client, "POST", PODS, json.dumps(wire.pod("web")).encode())
+    for path in (PODS, f"{PODS}/web", f"{PODS}/nobody", "/version"):
+        _, plain = ask(client, "GET", path)
+        for target, agent in ((f"{path}?pretty=true", "go"), (path, "curl/8.5"), (path, "Mozilla/5.0")):
+            _, pretty = ask(client, "GET", target, user_agent=agent)
+            assert json.loads(pretty) == json.loads(plain)
+            assert pretty.startswith(b'{\n  "')
+        assert ask(client, "GET", f"{path}?pretty=0", user_agent="curl/8.5")[1] == plain
+
+
 def test_each_answer_has_an_audit_id_of_its_own_or_the_clients(house: House) -> None:
     client = house.client(house.certificates.admin)
     client.request("GET", "/version")

@@ -26,8 +26,8 @@ impl WireBody {
         WireBody::Full(Some(body).filter(|body| !body.is_empty()))
     }
 
-    pub fn list(list: Box<List>, door: Arc<Door>) -> Self {
-        WireBody::List(ListBody::new(list, door))
+    pub fn list(list: Box<List>, door: Arc<Door>, pretty: bool) -> Self {
+        WireBody::List(ListBody::new(list, door, pretty))
     }
 
     pub fn watch(watch: Box<PendingWatch>, door: Arc<Door>, phase: watch::Receiver<Phase>) -> Self {

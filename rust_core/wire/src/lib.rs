@@ -25,6 +25,7 @@ mod list_body;
 mod listener;
 mod metrics;
 mod options;
+mod pretty;
 mod reply;
 mod request;
 mod request_info;

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use crate::cut_io::STALL_TIMEOUT;
 use crate::door::Door;
 use crate::list::List;
+use crate::pretty::Printer;
 
 /// Shorter lists fit into what hyper and the kernel queue, and are gone at once.
 const WATCHED_FROM_SEGMENT: u64 = 4;
@@ -28,14 +29,17 @@ struct Held {
     list: Option<Box<List>>,
     segments: u64,
     cut: bool,
+    printer: Option<Printer>,
 }
 
 impl ListBody {
-    pub fn new(list: Box<List>, door: Arc<Door>) -> Self {
+    /// `pretty`: indented, for a person.
+    pub fn new(list: Box<List>, door: Arc<Door>, pretty: bool) -> Self {
         let held = Held {
             list: Some(list),
             segments: 0,
             cut: false,
+            printer: pretty.then(Printer::default),
         };
         ListBody {
             held: Arc::new(Mutex::new(held)),
@@ -60,7 +64,10 @@ impl ListBody {
         if segment.is_none() {
             held.list = None;
         }
-        segment.map(Ok)
+        match (&mut held.printer, segment) {
+            (Some(printer), Some(segment)) => Some(Ok(printer.next(&segment).freeze())),
+            (_, segment) => segment.map(Ok),
+        }
     }
 }
 
@@ -118,7 +125,7 @@ mod tests {
         let encoder = Encoder::new(resource, Transform::None, options.include_object);
         let list = List::new(&store, prefix, encoder, selection, &options).unwrap();
         let door = Arc::new(Door::new(store.clone(), Hub::new(store)));
-        (ListBody::new(Box::new(list), door.clone()), door)
+        (ListBody::new(Box::new(list), door.clone(), false), door)
     }
 
     #[tokio::test(start_paused = true)]

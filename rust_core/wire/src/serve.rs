@@ -1,6 +1,6 @@
 //! One HTTP request: its credential and body are read, the door decides or Python is asked, and the answer is written.
 //!
-//! Bounds: a body of `BODY_SIZE_MAX_BYTES` (413), a request that is no watch of `REQUEST_TIMEOUT` (504).
+//! Bounds: a body of `BODY_SIZE_MAX_BYTES` (413; of the rest, `DRAINED_SIZE_MAX_BYTES` are thrown away), a request that is no watch of `REQUEST_TIMEOUT` (504).
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -16,19 +16,23 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::audit_id;
 use crate::body::WireBody;
 use crate::door::{Begun, Door, Served};
 use crate::handover::{Refused, Settlement};
 use crate::listener::Phase;
-use crate::reply::Reply;
+use crate::pretty;
+use crate::reply::{JSON, Reply};
 use crate::request::{Credential, Request};
 use crate::status::Status;
 use crate::tls::Peer;
 
 pub const BODY_SIZE_MAX_BYTES: usize = 3 << 20;
+/// Most clients read no answer before they have sent their whole body, and would see a broken connection instead of the 413.
+const DRAINED_SIZE_MAX_BYTES: usize = 32 << 20;
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
@@ -58,7 +62,7 @@ pub async fn handle(
     let deadline = started + REQUEST_TIMEOUT;
     let refused = match credential {
         None => Some(Status::unauthorized()),
-        Some(_) => match timeout_at(deadline, read_body(incoming, &request.method)).await {
+        Some(_) => match timeout_at(deadline, read_body(incoming, &request)).await {
             Ok(Ok(body)) => {
                 request.body = body;
                 None
@@ -74,9 +78,15 @@ pub async fn handle(
             .await
             .unwrap_or_else(|_| Served::Reply(Status::timeout().into_reply())),
     };
+    let pretty = pretty::wanted(&request);
     let mut response = match served {
-        Served::Reply(reply) => write(reply, audit_id),
-        Served::List(list) => streamed(WireBody::list(list, door.clone()), audit_id),
+        Served::Reply(mut reply) => {
+            if pretty && &*reply.content_type == JSON && !reply.body.is_empty() {
+                reply.body = pretty::whole(&reply.body);
+            }
+            write(reply, audit_id)
+        }
+        Served::List(list) => streamed(WireBody::list(list, door.clone(), pretty), audit_id),
         Served::Watch(watch) => streamed(WireBody::watch(watch, door.clone(), phase), audit_id),
     };
     if let Some(warning) = door.warning(&request) {
@@ -121,11 +131,15 @@ fn credential(peer: &Peer, headers: &HeaderMap) -> Option<Credential> {
     }
 }
 
-async fn read_body(mut incoming: Incoming, method: &Method) -> Result<Bytes, Status> {
-    if matches!(*method, Method::GET | Method::HEAD) || incoming.is_end_stream() {
+async fn read_body(mut incoming: Incoming, request: &Request) -> Result<Bytes, Status> {
+    if matches!(request.method, Method::GET | Method::HEAD) || incoming.is_end_stream() {
         return Ok(Bytes::new());
     }
     if incoming.size_hint().lower() > BODY_SIZE_MAX_BYTES as u64 {
+        // Who waits for leave to send the body is told before it does.
+        if request.header("expect").is_none() {
+            tokio::spawn(timeout(DRAIN_TIMEOUT, drain(incoming)));
+        }
         return Err(Status::too_large(BODY_SIZE_MAX_BYTES));
     }
     let mut whole = BytesMut::new();
@@ -138,6 +152,7 @@ async fn read_body(mut incoming: Incoming, method: &Method) -> Result<Bytes, Sta
             continue;
         };
         if first.len() + whole.len() + data.len() > BODY_SIZE_MAX_BYTES {
+            tokio::spawn(timeout(DRAIN_TIMEOUT, drain(incoming)));
             return Err(Status::too_large(BODY_SIZE_MAX_BYTES));
         }
         // Most bodies are one frame, and stay where they are.
@@ -153,6 +168,17 @@ async fn read_body(mut incoming: Incoming, method: &Method) -> Result<Bytes, Sta
     } else {
         whole.freeze()
     })
+}
+
+/// Throws away what a client still sends, within a bound, while it is answered.
+async fn drain(mut incoming: Incoming) {
+    let mut drained = 0;
+    while drained < DRAINED_SIZE_MAX_BYTES {
+        match incoming.frame().await {
+            Some(Ok(frame)) => drained += frame.data_ref().map_or(0, Bytes::len),
+            Some(Err(_)) | None => return,
+        }
+    }
 }
 
 fn write(reply: Reply, audit_id: HeaderValue) -> Response<WireBody> {
