@@ -167,6 +167,43 @@ def test_cordon_and_taint_keep_pods_away(kubectl: Kubectl, namespace: str) -> No
         kubectl("uncordon", node)
 
 
+STATEFUL_SET = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      containers: [{name: db, image: mysql, volumeMounts: [{name: data, mountPath: /data}]}]
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+"""
+
+
+def test_a_stateful_sets_containers_may_mount_what_its_claims_will_make(kubectl: Kubectl, namespace: str) -> None:
+    assert "Warning:" in kubectl("-n", namespace, "apply", "-f", "-", stdin=STATEFUL_SET).stderr
+    assert "db" in kubectl("-n", namespace, "get", "sts", "--no-headers").stdout
+
+
+def test_what_a_quota_refuses_is_not_tried_in_a_hot_loop(kubectl: Kubectl, namespace: str) -> None:
+    kubectl("-n", namespace, "create", "quota", "none", "--hard=pods=0")
+    # As upstream's, it counts from when its controller has seen it.
+    kubectl("-n", namespace, "wait", "--for=jsonpath={.status.hard.pods}=0", "quota/none", "--timeout=30s")
+    kubectl("-n", namespace, "create", "deployment", "web", "--image=nginx")
+    kubectl("-n", namespace, "wait", "--for=condition=ReplicaFailure", "deployment/web", "--timeout=30s")
+    # As long as it takes for a quota to come back: back-off has spread the tries by then.
+    kubectl("-n", namespace, "wait", "--for=condition=Available", "deployment/web", "--timeout=2s", code=1)
+    events = json.loads(kubectl("-n", namespace, "get", "events", "-o", "json").stdout)["items"]
+    tries = sum(event.get("count") or event["series"]["count"] for event in events if event["reason"] == "FailedCreate")
+    assert 2 <= tries < 25
+    kubectl("-n", namespace, "delete", "quota", "none")
+    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
+
+
 def test_the_printed_files_get_upstreams_status(kubectl: Kubectl, namespace: str) -> None:
     printed = Path(__file__).resolve().parents[1] / "data" / "as-printed"
     refused = kubectl("-n", namespace, "apply", "-f", str(printed / "mysql-svc.yaml"), code=1)

@@ -283,10 +283,12 @@ class ReplicationManager(Controller):
         ready = sum(number for kind, number in classes.items() if kind.active and kind.ready)
         available = self._available(key, owner, ready)
         old = owner.get("status", {})
-        condition = self._failure_condition(owner, failure) if failure else None
-        if condition is None and not self._expectations.satisfied(key):
-            # What was not tried did not succeed: an older failure stands.
-            condition = conditions.find(old.get("conditions"), "ReplicaFailure")
+        # A failure that is told already is not told anew: its message has another pod's name each time, and each change
+        # of the status wakes this owner. And what was not tried did not succeed.
+        told = conditions.find(old.get("conditions"), "ReplicaFailure")
+        condition = told if failure or not self._expectations.satisfied(key) else None
+        if failure and told is None:
+            condition = self._failure_condition(owner, failure)
         status = plan_status(owner, classes, available=available, failure=condition, row=self.row)
         if status == {name: value for name, value in old.items() if value or name in status}:
             return

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from kubecore.api import errors
@@ -153,10 +155,12 @@ def test_a_refused_pod_shows_in_the_status_and_costs_few_requests() -> None:
     async def scenario() -> None:
         async with world(*CONTROLLERS) as here:
             refusing = {"on": True}
-            message = 'pods "web-" is forbidden: exceeded quota'
+            # Each refusal names another pod, as a generated name makes it.
+            names = itertools.count(1)
+            message = 'pods "web-1" is forbidden: exceeded quota'
             here.server.refusals.append(
                 lambda request: (
-                    errors.Forbidden(message)
+                    errors.Forbidden(f'pods "web-{next(names)}" is forbidden: exceeded quota')
                     if refusing["on"] and request.method == "POST" and request.path.endswith("/pods")
                     else None
                 )
@@ -167,6 +171,8 @@ def test_a_refused_pod_shows_in_the_status_and_costs_few_requests() -> None:
             # Once, and once more because the status that tells of it changed: not a hundred times.
             assert len(tried) == 2
             await here.pass_time(60)
+            tried = [each for each in here.server.requests if each.method == "POST" and each.path.endswith("/pods")]
+            assert len(tried) < 20
             [condition] = status_of(here, "ReplicaSet")["conditions"]  # type: ignore[misc]
             assert condition["type"] == "ReplicaFailure"
             assert condition["reason"] == "FailedCreate"

@@ -188,6 +188,20 @@ REFUSED_CREATES: list[Change] = [
     ),
     (
         "apps",
+        "statefulsets",
+        {"spec": {"template": {"spec": {"restartPolicy": "Never"}}}},
+        "FieldValueNotSupported",
+        "spec.template.spec.restartPolicy",
+    ),
+    (
+        "apps",
+        "statefulsets",
+        {"spec": {"template": {"spec": {"activeDeadlineSeconds": 9}}}},
+        "FieldValueForbidden",
+        "spec.template.spec.activeDeadlineSeconds",
+    ),
+    (
+        "apps",
         "daemonsets",
         {"spec": {"updateStrategy": {"type": "Chaos"}}},
         "FieldValueNotSupported",

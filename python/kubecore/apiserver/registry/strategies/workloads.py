@@ -24,10 +24,7 @@ _JOB_NAME = "batch.kubernetes.io/job-name"
 
 def validate_template(template: dict[str, Any], at: str, *, restart: tuple[str, ...] = ("Always",)) -> v.Errors:
     """restart: the policies that the kind allows its pods."""
-    metadata = template.get("metadata") or {}
-    errors = selectors.validate_labels(metadata.get("labels") or {}, f"{at}.labels")
-    if annotations := metadata.get("annotations"):
-        errors += validate_annotations(annotations, f"{at}.annotations")
+    errors = validate_template_metadata(template, at)
     spec = template.get("spec") or {}
     errors += pod_spec.validate(spec, f"{at}.spec")
     policy = spec.get("restartPolicy")
@@ -39,6 +36,14 @@ def validate_template(template: dict[str, Any], at: str, *, restart: tuple[str, 
             errors.append(v.required(field, "valid values: " + ", ".join(f'"{one}"' for one in restart)))
     if spec.get("ephemeralContainers"):
         errors.append(v.forbidden(f"{at}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"))
+    return errors
+
+
+def validate_template_metadata(template: dict[str, Any], at: str) -> v.Errors:
+    metadata = template.get("metadata") or {}
+    errors = selectors.validate_labels(metadata.get("labels") or {}, f"{at}.labels")
+    if annotations := metadata.get("annotations"):
+        errors += validate_annotations(annotations, f"{at}.annotations")
     return errors
 
 
@@ -218,7 +223,19 @@ class StatefulSetStrategy(TemplatedStrategy):
         errors += validate_not_negative("spec.replicas", spec.get("replicas", 0))
         errors += validate_not_negative("spec.minReadySeconds", spec.get("minReadySeconds", 0))
         errors += validate_selector_and_template(spec, empty_detail="empty selector is invalid for statefulset")
-        return errors + validate_template(spec.get("template") or {}, "spec.template")
+        return errors + self._validate_template(spec.get("template") or {})
+
+    def _validate_template(self, template: dict[str, Any]) -> v.Errors:
+        """Its containers may mount volumes that only the claim templates will make: upstream looks at the pods, not here."""
+        errors = validate_template_metadata(template, "spec.template")
+        pod = template.get("spec") or {}
+        policy = pod.get("restartPolicy", "")
+        if policy != "Always":
+            errors.append(v.unsupported("spec.template.spec.restartPolicy", policy, ("Always",)))
+        if pod.get("activeDeadlineSeconds") is not None:
+            field = "spec.template.spec.activeDeadlineSeconds"
+            errors.append(v.forbidden(field, "activeDeadlineSeconds in StatefulSet is not Supported"))
+        return errors
 
     def validate_update(self, new: Object, old: Object) -> v.Errors:
         errors = self.validate(new)
