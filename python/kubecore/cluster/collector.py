@@ -13,6 +13,9 @@ THRESHOLDS = (50_000, 20, 50)
 What cycles there are (exceptions, tasks) waits some megabytes longer."""
 
 
-def collect_rarely() -> None:
-    """For a process of our own; a program that embeds a cluster decides for itself."""
+def settle() -> None:
+    """After the start, for a process of our own: what stands is not looked at again, what comes, rarely. A program that
+    embeds a cluster decides for itself."""
+    gc.collect()
+    gc.freeze()
     gc.set_threshold(*THRESHOLDS)

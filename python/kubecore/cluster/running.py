@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import gc
 import logging
 import random
 import signal
@@ -25,7 +24,7 @@ from kubecore.apiserver.storage.protocol import StorageError
 from kubecore.client.client import Client
 from kubecore.client.kubeconfig import ClientConfig, KubeconfigError, load
 from kubecore.client.leader_election import LeaderElection
-from kubecore.cluster.collector import collect_rarely
+from kubecore.cluster import collector
 from kubecore.cluster.controlplane import ControlPlane
 from kubecore.cluster.identities import RemoteIdentities
 from kubecore.cluster.loops import LOOPS, LoopKeys, World
@@ -35,8 +34,6 @@ from kubecore.cluster.runfile import RunFile
 from kubecore.controllers.token import SignToken
 
 FAILED = 1
-GC_NEW_OBJECTS = 100_000
-"""Objects made, less those let go, before the cycle collector looks at the young ones."""
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +61,6 @@ def run_until_signalled(options: ClusterOptions, *, announce: Announce, started:
     """Starts, says where it listens, waits for SIGINT or SIGTERM, ends clean. `started`: time.monotonic() at the process's start."""
     import uvloop
 
-    collect_rarely()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_run(options, announce=announce, started=started))
 
@@ -85,7 +81,7 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
                 announce(f"error: {error}")
             return FAILED
         try:
-            _settle_memory()
+            collector.settle()
             _announce_ready(cluster, announce, started)
             if options.data_dir is not None:
                 RunFile.write(options.data_dir, server=cluster.server, kubeconfig=str(options.kubeconfig or ""))
@@ -117,7 +113,6 @@ def run_loop(
     """One loop of `LOOPS` alone, over HTTPS, until a signal. `leader_elect`: the name of the lease to hold meanwhile."""
     import uvloop
 
-    collect_rarely()
     try:
         config = load(kubeconfig)
     except KubeconfigError as error:
@@ -162,7 +157,7 @@ async def _run_loop(
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(loop.run())
             await loop.ready()
-            _settle_memory()
+            collector.settle()
             announce(f"ready: {name}")
 
     async def elected() -> None:
@@ -206,17 +201,6 @@ def _on_signals() -> asyncio.Event:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopped.set)
     return stopped
-
-
-def _settle_memory() -> None:
-    """What the start made stays: the cycle collector need not look at it again, nor after every 700 new objects.
-
-    Decoded objects are trees and go by reference counts; collecting cycles as eagerly as Python does by default took a fifth
-    of the processor time of 10,000 pods. Only for a process that is ours alone: a library leaves its host's collector be.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_NEW_OBJECTS, 50, 100)
 
 
 def _announce_ready(cluster: Runnable, announce: Announce, started: float) -> None:
