@@ -123,7 +123,7 @@ class FakeServer:
         if request.method == "POST":
             return self._subresource(key, subresource, body) if subresource else self._create(key, body)
         if request.method == "DELETE":
-            return self._delete(key, body)
+            return self._delete(key, body) if name else self._delete_all(api_version, plural, namespace, body)
         current = self._read(key)
         if request.method == "PATCH":
             strategic = "strategic" in dict(request.headers)["content-type"]
@@ -221,6 +221,12 @@ class FakeServer:
                 metadata["deletionTimestamp"] = self.now_text()
             return self._put(key, obj)
         return self._remove(key, obj)
+
+    def _delete_all(self, api_version: str, plural: str, namespace: str, options: Object) -> Object:
+        names = [key[3] for key in self.objects if key[:3] == (api_version, plural, namespace)]
+        for name in names:
+            self._delete((api_version, plural, namespace, name), options)
+        return {"kind": "Status", "status": "Success"}
 
     def _subresource(self, key: tuple[str, str, str, str], subresource: str, body: Object) -> Object:
         if subresource == "binding":

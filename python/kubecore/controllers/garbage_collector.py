@@ -145,14 +145,19 @@ class GarbageCollector(Controller):
             if dangling or waiting:
                 await self._drop_references(node, resource, [*dangling, *waiting])
             return
-        policy = "Foreground" if waiting and node.dependents else "Background"
+        policy, version = "Background", node.resource_version
+        if waiting and node.dependents:
+            policy = "Foreground"
+            if any(each.foreground for each in self._graph.dependents(node)):
+                # Perhaps a circle, in which everybody would wait for the next: this one is waited for no longer.
+                version = await self._unblock_owners(node, resource)
         await self._tolerant(
             self.client.delete(
                 resource,
                 node.namespace,
                 node.name,
                 uid=node.uid,
-                resource_version=node.resource_version,
+                resource_version=version,
                 propagation_policy=policy,
             )
         )
@@ -211,25 +216,37 @@ class GarbageCollector(Controller):
             lambda references: [each for each in references if each["uid"] not in uids],
         )
 
+    async def _unblock_owners(self, node: Node, resource: Resource) -> str:
+        """Gives the resourceVersion that the object has then."""
+        return await self._change(
+            node,
+            resource,
+            "ownerReferences",
+            lambda references: [
+                {**each, "blockOwnerDeletion": False} if each.get("blockOwnerDeletion") else each for each in references
+            ],
+        )
+
     async def _remove_finalizer(self, node: Node, finalizer: str) -> None:
         assert node.resource is not None, "only what was shown has finalizers"
         await self._change(
             node, node.resource, "finalizers", lambda finalizers: [each for each in finalizers if each != finalizer]
         )
 
-    async def _change(self, node: Node, resource: Resource, name: str, how: Callable[[list[Any]], list[Any]]) -> None:
-        """Reads the object as it is now and writes one list of its metadata."""
+    async def _change(self, node: Node, resource: Resource, name: str, how: Callable[[list[Any]], list[Any]]) -> str:
+        """Reads the object as it is now and writes one list of its metadata. Gives its resourceVersion afterwards."""
         try:
             found = await self.client.get(resource, node.namespace, node.name)
+            metadata = found["metadata"]
+            before = metadata.get(name) or []
+            after = how(before)
+            if metadata["uid"] != node.uid or after == before:
+                return str(metadata["resourceVersion"])
+            change = {"resourceVersion": metadata["resourceVersion"], name: after or None}
+            changed = await self.client.patch(resource, node.namespace, node.name, {"metadata": change})
         except errors.NotFound:
-            return
-        metadata = found["metadata"]
-        before = metadata.get(name) or []
-        after = how(before)
-        if metadata["uid"] != node.uid or after == before:
-            return
-        change = {"resourceVersion": metadata["resourceVersion"], name: after or None}
-        await self._tolerant(self.client.patch(resource, node.namespace, node.name, {"metadata": change}))
+            return node.resource_version
+        return str(changed["metadata"]["resourceVersion"])
 
     async def _tolerant(self, write: Awaitable[object]) -> None:
         """What is gone already needs no write."""

@@ -34,18 +34,22 @@ class Remaining:
 
 
 def content_resources() -> list[Resource]:
-    """What can be in a namespace: each storage once; pods after those that make them, events last."""
+    """What can be in a namespace: each storage once; pods first, events last."""
     found: dict[tuple[str, str, str], Resource] = {}
     for resource in scheme.resources():
         if resource.namespaced and resource.served and {"list", "deletecollection"} <= set(resource.verbs):
             found.setdefault(resource.storage, resource)
-    last = {"pods": 1, "events": 2}
-    return sorted(found.values(), key=lambda resource: last.get(resource.plural, 0))
+    rank = {"pods": -1, "events": 1}
+    return sorted(found.values(), key=lambda resource: rank.get(resource.plural, 0))
 
 
 def conditions(remaining: Remaining, old: list[Object], now: float) -> list[Object]:
     """Upstream's five, each with its last transition kept while its status stays."""
-    counts = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(remaining.counts.items()))
+    counts = ", ".join(
+        # The core group's name is empty and its dot stays, as upstream's text has it.
+        f"{name if '.' in name else name + '.'} has {count} resource instances"
+        for name, count in sorted(remaining.counts.items())
+    )
     held = ", ".join(f"{name} in {count} resource instances" for name, count in sorted(remaining.finalizers.items()))
     rows = (
         ("NamespaceDeletionDiscoveryFailure", False, "ResourcesDiscovered", "All resources successfully discovered"),
@@ -59,7 +63,8 @@ def conditions(remaining: Remaining, old: list[Object], now: float) -> list[Obje
             "NamespaceDeletionContentFailure",
             bool(remaining.failures),
             "ContentDeletionFailed" if remaining.failures else "ContentDeleted",
-            "Failed to delete all resource types, " + "; ".join(remaining.failures)
+            f"Failed to delete all resource types, {len(remaining.failures)} remaining: "
+            + ", ".join(sorted(remaining.failures))
             if remaining.failures
             else "All content successfully deleted, may be waiting on finalization",
         ),
@@ -112,8 +117,11 @@ class Namespaces(Controller):
         self.queue.add_after(key, RECHECK_SECONDS)
 
     async def _delete_content(self, name: str) -> Remaining:
+        """Pods may need what is beside them (network policies, secrets) until they end: the rest waits for them."""
         remaining = Remaining()
         for resource in self._content:
+            if core("pods").qualified in remaining.counts:
+                break
             try:
                 listed = await self.client.list(resource, name)
                 if not listed.items:

@@ -128,6 +128,23 @@ def test_in_the_foreground_a_dependent_that_does_not_block_is_not_waited_for() -
     run(scenario())
 
 
+def test_a_circle_of_owners_goes_when_one_of_them_is_deleted_in_the_foreground() -> None:
+    async def scenario() -> None:
+        async with world(GC) as here:
+            first = here.server.seed("replicasets", replica_set("owner", replicas=0))
+            second = here.server.seed("configmaps", owned("second", first))
+            third = here.server.seed("configmaps", owned("third", second))
+            closing = owned("owner", third)["metadata"]["ownerReferences"]
+            here.change("replicasets", "default", "owner", lambda obj: obj["metadata"].update(ownerReferences=closing))
+            await here.pass_time(1)
+            await delete_owner(here, "Foreground")
+            await here.pass_time(2)
+            assert names(here) == []
+            assert names(here, "replicasets") == []
+
+    run(scenario())
+
+
 def test_orphans_stay_and_forget_their_owner() -> None:
     async def scenario() -> None:
         async with world(GC) as here:

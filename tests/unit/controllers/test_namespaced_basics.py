@@ -109,17 +109,45 @@ def test_a_token_secret_is_filled_and_goes_with_its_account() -> None:
     run(scenario())
 
 
-def test_what_a_namespace_can_hold_is_each_storage_once_and_events_go_last() -> None:
+def test_what_a_namespace_can_hold_is_each_storage_once_pods_first_and_events_last() -> None:
     resources = content_resources()
     assert len({resource.storage for resource in resources}) == len(resources)
-    assert [resource.plural for resource in resources[-2:]] == ["pods", "events"]
+    assert (resources[0].plural, resources[-1].plural) == ("pods", "events")
     assert {"secrets", "deployments", "rolebindings"} <= {resource.plural for resource in resources}
+
+
+def test_what_is_beside_the_pods_of_a_namespace_goes_when_they_are_gone() -> None:
+    held = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web", "namespace": "team", "finalizers": ["example.com/hold"]},
+        "spec": {"containers": [{"name": "main", "image": "main:1"}]},
+    }
+
+    async def scenario() -> None:
+        async with world("namespace-controller") as here:
+            here.create("namespaces", namespace("team"))
+            here.create("pods", held)
+            here.create(
+                "secrets", {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "team"}}
+            )
+            leaving = {"deletionTimestamp": here.server.now_text(), "finalizers": ["example.com/hold"]}
+            here.change("namespaces", "", "team", lambda obj: obj["metadata"].update(leaving))
+            await here.pass_time(5)
+            assert here.server.find("secrets", "team", "s") is not None
+            here.change("pods", "team", "web", lambda obj: obj["metadata"].update(finalizers=[]))
+            await here.pass_time(5)
+            assert here.server.find("secrets", "team", "s") is None
+
+    run(scenario())
 
 
 def test_conditions_say_what_is_left_and_since_when() -> None:
     remaining = Remaining(counts={"pods": 2}, finalizers={"example.com/hold": 1})
     said = {row["type"]: row for row in conditions(remaining, [], 1_800_000_000.0)}
-    assert said["NamespaceContentRemaining"]["message"] == "Some resources are remaining: pods has 2 resource instances"
+    assert (
+        said["NamespaceContentRemaining"]["message"] == "Some resources are remaining: pods. has 2 resource instances"
+    )
     assert said["NamespaceFinalizersRemaining"]["reason"] == "SomeFinalizersRemain"
     assert said["NamespaceDeletionContentFailure"]["status"] == "False"
     again = {row["type"]: row for row in conditions(remaining, list(said.values()), 1_900_000_000.0)}

@@ -44,14 +44,14 @@ _PLAIN = Form(requests.JSON)
 _TRANSFORMS = {"Table", "PartialObjectMetadata"}
 
 
-def form_of(call: Call) -> Form:
-    """Raises NotAcceptable if nothing that the client accepts can be made."""
+def form_of(call: Call, *, tabular: bool) -> Form:
+    """Raises NotAcceptable if nothing that the client accepts can be made. tabular: whether it can be shown as a table."""
     accept = requests.header(call, "accept")
-    return _PLAIN if not accept or accept == requests.JSON else _negotiate(accept)
+    return _PLAIN if not accept or accept == requests.JSON else _negotiate(accept, tabular=tabular)
 
 
 @functools.lru_cache(maxsize=256)
-def _negotiate(accept: str) -> Form:
+def _negotiate(accept: str, *, tabular: bool) -> Form:
     for clause in accept.split(","):
         media_type, *parameters = (part.strip() for part in clause.split(";"))
         given = dict(parameter.partition("=")[::2] for parameter in parameters)
@@ -63,7 +63,7 @@ def _negotiate(accept: str) -> Form:
         if not transform:
             return Form(media_type)
         known = given.get("g") == "meta.k8s.io" and given.get("v") in ("v1", "v1beta1")
-        if transform in _TRANSFORMS and known:
+        if transform in _TRANSFORMS and known and (tabular or transform != "Table"):
             return Form(media_type, cast(Any, transform), given["v"])
     accepted = f"{requests.JSON}, {requests.YAML}"
     raise NotAcceptable(f"only the following media types are accepted: {accepted}")
@@ -134,7 +134,7 @@ def of_list(
 def of_status(call: Call, error: StatusError, warnings: list[str] | None = None) -> Result:
     """A refusal: YAML if the client asked for that, else JSON."""
     try:
-        form = Form(form_of(call).media_type)
+        form = Form(form_of(call, tabular=True).media_type)
     except NotAcceptable:
         form = _PLAIN
     result = _result(form, error.status_code, encode_json(error.to_status()), warnings or [])

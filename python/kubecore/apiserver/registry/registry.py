@@ -82,7 +82,7 @@ class Registry:
         resource = scheme.by_plural().get((call.group, call.version, call.resource))
         if resource is None:
             raise errors.NotFound("the server could not find the requested resource")
-        form = answers.form_of(call)
+        form = answers.form_of(call, tabular=resource.verbs != ("create",))
         request = Request(
             user=user,
             call=call,

@@ -290,6 +290,13 @@ def test_a_created_object_can_be_answered_as_a_table(api: Api) -> None:
     assert table["rows"][0]["cells"][0] == "web"
 
 
+def test_a_review_can_not_be_answered_as_a_table(api: Api) -> None:
+    review = {"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    accept = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    refused = api.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", review, accept=accept)
+    assert (refused.status, refused.reason) == (406, "NotAcceptable")
+
+
 def test_a_list_can_be_answered_in_yaml(api: Api) -> None:
     api.post(CONFIG_MAPS, config_map(a="1")).ok()
     answer = api.get(CONFIG_MAPS, accept="application/yaml")
