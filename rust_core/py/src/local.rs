@@ -116,7 +116,7 @@ impl Local {
                 self.hand_out(py, &request, Served::Reply(reply), started, &notifier)
             }
             (Then::Resume(watch), Settlement::Allow(allow)) => {
-                self.door.verdicts.remember(&request, &allow);
+                self.door.remember(&request, &allow);
                 watch.get().resume(Some(allow.epoch));
                 Ok(watch.into_bound(py).into_any())
             }
@@ -135,7 +135,7 @@ impl Local {
         started: Instant,
         notifier: &Py<Notifier>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let reply = match served {
+        let mut reply = match served {
             Served::Reply(reply) => reply,
             Served::List(mut list) => {
                 let mut body = BytesMut::new();
@@ -157,6 +157,8 @@ impl Local {
                 return Ok(Bound::new(py, watch)?.into_any());
             }
         };
+        // The caller waits for the rule that allowed it too, as for the revision of any answer.
+        reply.revision = reply.revision.max(self.door.store.policy_revision().0);
         self.door.count(request, reply.status, started.elapsed());
         Ok(Bound::new(py, Reply { reply })?.into_any())
     }

@@ -158,7 +158,14 @@ impl Store {
             if due.is_empty() {
                 break;
             }
-            self.expire(&due, now)?;
+            match self.expire(&due, now) {
+                Ok(()) => (),
+                // What is due stays due. The driver must go on to its turn: only that makes room.
+                Err(StoreError::NoSpace | StoreError::Overloaded { .. }) => break,
+                // A closed store lets nothing expire, but what was applied before is still to be written.
+                Err(StoreError::Closed) => return Ok(None),
+                Err(error) => return Err(error),
+            }
         }
         let front = self.applied.lock();
         let history = front.history.next_deadline(&self.options.history);

@@ -201,12 +201,19 @@ impl History {
             self.bytes -= event.weight_bytes();
             self.below_floor += 1;
         }
+        let floor = self.floor;
+        // A view below the floor is nobody's to ask for any more, and would hold on to everything of its time.
+        let (forgotten, kept) = (self.remembered.drain(..)).partition(|view| view.revision < floor);
+        self.remembered = kept;
         let unneeded = self
             .checkpoints
             .partition_point(|checkpoint| checkpoint.revision <= self.floor)
             - 1;
         if unneeded == 0 {
-            return Trimmed::default();
+            return Trimmed {
+                _remembered: forgotten,
+                ..Trimmed::default()
+            };
         }
         let checkpoints: Vec<View> = self.checkpoints.drain(..unneeded).collect();
         let base = self.checkpoints[0].revision;
@@ -215,6 +222,7 @@ impl History {
         Trimmed {
             _events: self.events.drain(..dropped).collect(),
             _checkpoints: checkpoints,
+            _remembered: forgotten,
         }
     }
 
@@ -235,4 +243,5 @@ impl History {
 pub(crate) struct Trimmed {
     _events: Vec<Arc<Event>>,
     _checkpoints: Vec<View>,
+    _remembered: VecDeque<View>,
 }

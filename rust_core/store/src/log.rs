@@ -167,10 +167,10 @@ impl Log {
         size_bytes: u64,
         prepared: &Prepared,
     ) -> Result<(), AppendError> {
-        let taken = prepared
-            .0
-            .lock()
-            .take_if(|segment| segment.size_bytes >= size_bytes);
+        // Locked until the file has its own name: a housekeeper that found the place empty before would make the next
+        // segment under the temporary one, over the file that is being taken.
+        let mut place = prepared.0.lock();
+        let taken = place.take_if(|segment| segment.size_bytes >= size_bytes);
         let rolled = match taken {
             Some(segment) => self
                 .disk
@@ -183,6 +183,7 @@ impl Log {
                 self.options.segment_bytes.max(size_bytes),
             ),
         };
+        drop(place);
         match rolled {
             Ok(segment) => {
                 self.segment = segment;
@@ -227,4 +228,67 @@ pub(crate) fn storage_error(what: &str, source: Error) -> StoreError {
         return StoreError::NoSpace;
     }
     StoreError::io(what, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crashable::CrashableDisk;
+    use std::io;
+
+    /// Fails a rename during which a housekeeper could find the prepared segment's place empty.
+    struct Guarded {
+        disk: CrashableDisk,
+        prepared: Arc<Prepared>,
+    }
+
+    impl Disk for Guarded {
+        fn list(&self) -> io::Result<Vec<String>> {
+            self.disk.list()
+        }
+
+        fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+            self.disk.read(name)
+        }
+
+        fn create(&self, name: &str, size_bytes: u64) -> io::Result<Box<dyn DiskFile>> {
+            self.disk.create(name, size_bytes)
+        }
+
+        fn truncate(&self, name: &str, size_bytes: u64) -> io::Result<()> {
+            self.disk.truncate(name, size_bytes)
+        }
+
+        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+            if self.prepared.0.try_lock().is_some() {
+                return Err(io::Error::other("a housekeeper could look now"));
+            }
+            self.disk.rename(from, to)
+        }
+
+        fn remove(&self, name: &str) -> io::Result<()> {
+            self.disk.remove(name)
+        }
+
+        fn sync_directory(&self) -> io::Result<()> {
+            self.disk.sync_directory()
+        }
+    }
+
+    #[test]
+    fn nobody_makes_the_next_segment_over_the_one_that_is_being_taken() {
+        let prepared = Arc::new(Prepared::default());
+        let disk: Arc<dyn Disk> = Arc::new(Guarded {
+            disk: CrashableDisk::new(),
+            prepared: prepared.clone(),
+        });
+        let options = LogOptions {
+            first_segment_bytes: 64,
+            ..LogOptions::default()
+        };
+        let mut log = Log::start(disk.clone(), options.clone(), Revision(2)).unwrap();
+        prepared.prepare(&*disk, &options).unwrap();
+        assert!(log.write(&[1; 100], Revision(2), &prepared).is_ok());
+        assert!(prepared.is_missing());
+    }
 }

@@ -5,9 +5,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::revision::Revision;
+
 #[derive(Debug, Default)]
 pub(crate) struct PolicyEpoch {
     epoch: AtomicU64,
+    /// Of the last change of policy, applied but perhaps not durable.
+    revision: AtomicU64,
     prefixes: Vec<Box<str>>,
 }
 
@@ -15,6 +19,7 @@ impl PolicyEpoch {
     pub fn new(prefixes: &[String]) -> PolicyEpoch {
         PolicyEpoch {
             epoch: AtomicU64::new(1),
+            revision: AtomicU64::new(0),
             prefixes: prefixes
                 .iter()
                 .map(|prefix| prefix.as_str().into())
@@ -32,7 +37,12 @@ impl PolicyEpoch {
             .any(|prefix| key.starts_with(&**prefix))
     }
 
-    pub fn bump(&self) {
+    pub fn revision(&self) -> Revision {
+        Revision(self.revision.load(Ordering::Acquire))
+    }
+
+    pub fn bump(&self, revision: Revision) {
+        self.revision.store(revision.0, Ordering::Release);
         self.epoch.fetch_add(1, Ordering::Release);
     }
 }

@@ -182,6 +182,11 @@ impl Store {
         self.policy.current()
     }
 
+    /// Of the last change under a policy prefix, 0 if there was none since the start. What was decided by policy reflects it.
+    pub fn policy_revision(&self) -> Revision {
+        self.policy.revision()
+    }
+
     /// One key at the applied head.
     pub fn get(&self, key: &str) -> Option<Arc<Entry>> {
         self.applied.lock().head.get(key).cloned()
@@ -286,7 +291,7 @@ impl Store {
         history.checkpoint_if_due(head);
         self.applied_revision.store(revision.0, Ordering::Release);
         if concerns_policy {
-            self.policy.bump();
+            self.policy.bump(revision);
         }
         Ok(Applied { revision, entries })
     }

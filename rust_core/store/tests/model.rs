@@ -487,6 +487,63 @@ fn limits_are_kept_and_what_waits_for_the_disk_is_bounded() {
 }
 
 #[test]
+fn keys_that_expire_while_too_much_waits_for_the_disk_go_with_the_next_turn() {
+    let limits = Limits {
+        pending_bytes_max: 100,
+        ..Limits::default()
+    };
+    let store = Store::memory(Options {
+        limits,
+        ..Options::default()
+    });
+    store
+        .apply(Txn::new().put_with_ttl("/lease", Value::plain("1"), 10))
+        .unwrap();
+    store.write_pending().unwrap();
+    store
+        .apply(Txn::new().put("/a", Value::plain("x".repeat(200))))
+        .unwrap();
+    let due_again = store.tick(Timestamp(60_000)).unwrap().unwrap();
+    assert!(due_again <= Timestamp(60_000));
+    store.write_pending().unwrap();
+    store.tick(Timestamp(60_000)).unwrap();
+    assert!(store.get("/lease").is_none());
+}
+
+#[test]
+fn a_store_that_was_closed_with_keys_due_still_writes_what_it_took() {
+    let store = Store::memory(Options::default());
+    store
+        .apply(Txn::new().put_with_ttl("/lease", Value::plain("1"), 10))
+        .unwrap();
+    store.close();
+    assert!(store.tick(Timestamp(60_000)).unwrap().is_none());
+    assert_eq!(store.write_pending().unwrap().events.len(), 1);
+}
+
+#[test]
+fn a_past_that_nobody_may_ask_for_is_let_go() {
+    let store = Store::memory(Options::default());
+    let put = |value: &str| {
+        let applied = store
+            .apply(Txn::new().put("/a", Value::plain(value)))
+            .unwrap();
+        store.write_pending().unwrap();
+        applied.revision
+    };
+    let then = put("1");
+    put("2");
+    let old = std::sync::Arc::downgrade(store.view_at(then).unwrap().get("/a").unwrap());
+    let mut last = then;
+    for _ in 0..5000 {
+        last = put("3");
+    }
+    store.compact(last).unwrap();
+    put("4");
+    assert!(old.upgrade().is_none(), "a remembered view holds on to it");
+}
+
+#[test]
 fn a_clock_that_was_far_ahead_and_set_right_again_leaves_new_keys_their_time() {
     let store = Store::memory(Options::default());
     store.tick(Timestamp::from_seconds(4e9)).unwrap();

@@ -268,6 +268,37 @@ fn a_full_disk_refuses_writes_until_there_is_room_and_loses_none() {
 }
 
 #[test]
+fn keys_that_expire_on_a_full_disk_go_once_there_is_room() {
+    let disk = CrashableDisk::new();
+    let log = LogOptions {
+        first_segment_bytes: 1024,
+        segment_bytes: 1024,
+        ..LogOptions::default()
+    };
+    let options = Options {
+        log,
+        ..Options::default()
+    };
+    let store = Store::open(Box::new(disk.clone()), options).unwrap();
+    let lease = Txn::new().put_with_ttl("/lease", Value::plain("1"), 10);
+    store.apply(lease).unwrap();
+    store.write_pending().unwrap();
+    disk.set_full(true);
+    let large = Txn::new().put("/b", Value::plain("x".repeat(1000)));
+    store.apply(large).unwrap();
+    assert!(matches!(store.write_pending(), Err(StoreError::NoSpace)));
+    // The driver comes to its turn all the same, or nothing would ever be written again.
+    let now = Timestamp(60_000);
+    assert!(store.tick(now).unwrap().is_some());
+    assert!(matches!(store.write_pending(), Err(StoreError::NoSpace)));
+    disk.set_full(false);
+    store.write_pending().unwrap();
+    store.tick(now).unwrap();
+    store.write_pending().unwrap();
+    assert!(store.get_durable("/lease").is_none());
+}
+
+#[test]
 fn a_ttl_survives_a_restart() {
     let disk = CrashableDisk::new();
     let store = open(&disk).unwrap();

@@ -9,7 +9,7 @@
 //! It owns the served resources, the verdict cache, the hand-over and the counters; store and hub are lent. It has no thread.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::{HeaderValue, Method};
@@ -33,6 +33,10 @@ use crate::status::Status;
 use crate::verdict::{Allow, VerdictCache};
 use crate::watch_stream::{Scope, WatchStream};
 
+/// Settlements that wait for their revision. More would pile up behind a disk that takes nothing, after their clients have
+/// given up: at the bound a client is told at once that its request timed out, which says nothing of what it did.
+const HELD_SETTLEMENTS_MAX: usize = 16_384;
+
 pub struct Door {
     pub store: Arc<Store>,
     pub hub: Arc<Hub>,
@@ -40,6 +44,7 @@ pub struct Door {
     pub handover: Handover,
     pub metrics: Metrics,
     resources: RwLock<Arc<Resources>>,
+    held: Arc<AtomicUsize>,
 }
 
 /// Where a request stands after its first look.
@@ -77,6 +82,7 @@ impl Door {
             handover: Handover::default(),
             metrics: Metrics::default(),
             resources: RwLock::default(),
+            held: Arc::default(),
         }
     }
 
@@ -100,12 +106,19 @@ impl Door {
 
     /// Python has allowed this read: it is remembered and served.
     pub fn allowed(&self, request: &Arc<Request>, allow: &Allow) -> Served {
-        self.verdicts.remember(request, allow);
+        self.remember(request, allow);
         match self.readable(request) {
             Some(resource) => self.read(request, resource, allow.epoch),
             None => {
                 Served::Reply(Status::internal("the resource is no longer served").into_reply())
             }
+        }
+    }
+
+    /// Keeps a verdict, unless it rests on a rule that is not durable yet: the next request asks again.
+    pub fn remember(&self, request: &Request, allow: &Allow) {
+        if self.store.policy_revision() <= self.store.durable_revision() {
+            self.verdicts.remember(request, allow);
         }
     }
 
@@ -172,22 +185,37 @@ impl Door {
         let Some(waiter) = self.handover.claim(id) else {
             return;
         };
-        match settlement {
-            Settlement::Answer(reply)
-                if self.store.durable_revision() < Revision(reply.revision) =>
-            {
-                let revision = Revision(reply.revision);
-                let release = Release {
-                    store: self.store.clone(),
-                    held: Mutex::new(Some((waiter, reply))),
-                };
-                self.hub.when_durable(revision, Arc::new(release));
-            }
-            settlement => {
-                // A receiver that is gone wants nothing.
-                let _ = waiter.send(settlement);
-            }
+        let revision = self.reflects(&settlement);
+        if self.store.durable_revision() >= revision {
+            // A receiver that is gone wants nothing.
+            let _ = waiter.send(settlement);
+        } else if !waiter.is_closed() {
+            self.hold(waiter, settlement, revision);
         }
+    }
+
+    /// The newest revision that a settlement lets its client know of. A permission tells of the rule that gives it.
+    fn reflects(&self, settlement: &Settlement) -> Revision {
+        match settlement {
+            Settlement::Answer(reply) => Revision(reply.revision),
+            Settlement::Allow(_) => self.store.policy_revision(),
+        }
+    }
+
+    fn hold(&self, waiter: Waiter, settlement: Settlement, revision: Revision) {
+        if self.held.fetch_add(1, Ordering::AcqRel) >= HELD_SETTLEMENTS_MAX {
+            self.held.fetch_sub(1, Ordering::AcqRel);
+            self.metrics.rejected.fetch_add(1, Ordering::Relaxed);
+            let _ = waiter.send(Settlement::Answer(Status::timeout().into_reply()));
+            return;
+        }
+        let release = Release {
+            store: self.store.clone(),
+            revision,
+            waiting: Mutex::new(Some((waiter, settlement))),
+            held: self.held.clone(),
+        };
+        self.hub.when_durable(revision, Arc::new(release));
     }
 
     /// The resource of a read that the wire can serve by itself.
@@ -207,10 +235,11 @@ impl Door {
         let scoped = match (resource.namespaced, verb) {
             (true, "get") => !info.namespace.is_empty(),
             (true, _) => true,
-            // A namespace is the one cluster-scoped thing whose request has a namespace: itself.
+            // A namespace is the one cluster-scoped thing whose request has a namespace: itself, never another. Whoever may
+            // read everything in one namespace has no say over the rest.
             (false, _) => {
                 info.namespace.is_empty()
-                    || resource.plural == "namespaces" && info.name == info.namespace
+                    || (resource.plural == "namespaces" && info.namespace == info.name)
             }
         };
         (scoped && resource.verbs.iter().any(|served| served == verb)).then(|| resource.clone())
@@ -296,24 +325,31 @@ impl Door {
     }
 }
 
-/// An answer that waits for its revision to be durable.
+/// A settlement that waits for its revision to be durable.
 struct Release {
     store: Arc<Store>,
-    held: Mutex<Option<(Waiter, Reply)>>,
+    revision: Revision,
+    waiting: Mutex<Option<(Waiter, Settlement)>>,
+    held: Arc<AtomicUsize>,
 }
 
 impl Wake for Release {
     fn wake(&self) {
-        let Some((waiter, reply)) = self.held.lock().take() else {
+        let Some((waiter, settlement)) = self.waiting.lock().take() else {
             return;
         };
         // After a failure of the log the hub wakes everybody: what is not on disk is not told.
-        let durable = self.store.durable_revision() >= Revision(reply.revision);
-        let reply = if durable {
-            reply
+        let settlement = if self.store.durable_revision() >= self.revision {
+            settlement
         } else {
-            Status::internal("the log has failed").into_reply()
+            Settlement::Answer(Status::internal("the log has failed").into_reply())
         };
-        let _ = waiter.send(Settlement::Answer(reply));
+        let _ = waiter.send(settlement);
+    }
+}
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.held.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -153,6 +153,22 @@ enum Entrance {
     Plain(Bytes),
 }
 
+/// Counts a connection for as long as its task lives, whichever way that ends.
+struct Connected(Arc<Door>);
+
+impl Connected {
+    fn new(door: Arc<Door>) -> Self {
+        door.metrics.connections.fetch_add(1, Ordering::Relaxed);
+        Connected(door)
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// What every accepted connection is given.
 #[derive(Clone)]
 struct Hall {
@@ -177,15 +193,8 @@ impl Hall {
                 Ok((stream, remote)) => {
                     let hall = self.clone();
                     tokio::spawn(async move {
-                        hall.door
-                            .metrics
-                            .connections
-                            .fetch_add(1, Ordering::Relaxed);
+                        let _counted = Connected::new(hall.door.clone());
                         hall.connect(stream, remote).await;
-                        hall.door
-                            .metrics
-                            .connections
-                            .fetch_sub(1, Ordering::Relaxed);
                         drop(permit);
                     });
                 }

@@ -12,6 +12,24 @@ use serde_json::{Value, json};
 use crate::request::Request;
 
 const SERIES_MAX: usize = 4_096;
+/// What may be a label beside a served resource; any other word is a stranger's.
+const SUBRESOURCES: [&str; 15] = [
+    "",
+    "status",
+    "scale",
+    "log",
+    "exec",
+    "attach",
+    "portforward",
+    "proxy",
+    "binding",
+    "eviction",
+    "ephemeralcontainers",
+    "resize",
+    "token",
+    "approval",
+    "finalize",
+];
 /// Upper bounds of upstream's request duration histogram, in seconds.
 pub const DURATION_BUCKETS_SECONDS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
@@ -111,6 +129,7 @@ impl Metrics {
 
 fn labels_of(request: &Request, known: bool, code: u16) -> Labels {
     let info = &request.info;
+    let known = known && SUBRESOURCES.contains(&info.subresource.as_str());
     let text = |part: &str| {
         if known {
             part.to_owned()
@@ -199,7 +218,17 @@ mod tests {
                 String::new(),
             );
             metrics.count(&request, false, 404, Duration::ZERO);
+            let target = format!("/api/v1/namespaces/a/pods/x/made-up-{number}");
+            let request = Request::new(
+                Method::GET,
+                &target,
+                HeaderMap::new(),
+                Credential::None,
+                String::new(),
+            );
+            metrics.count(&request, true, 404, Duration::ZERO);
         }
-        assert_eq!(metrics.to_json()["requests"].as_array().unwrap().len(), 1);
+        // Lists of nothing known, and gets of nothing known.
+        assert_eq!(metrics.to_json()["requests"].as_array().unwrap().len(), 2);
     }
 }

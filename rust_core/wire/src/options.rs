@@ -35,6 +35,8 @@ pub struct Options {
 
 type Cause = (&'static str, &'static str, String);
 
+/// A clock can be this far ahead; what is beyond, such as the greatest number there is, means the same: for good.
+const TIMEOUT_SECONDS_MAX: u64 = 10 * 365 * 24 * 3600;
 const FORBIDDEN: &str = "FieldValueForbidden";
 const MATCH: &str = "resourceVersionMatch";
 const SEND: &str = "sendInitialEvents";
@@ -74,7 +76,7 @@ impl Options {
             timeout: u64::try_from(number(query, "timeoutSeconds")?)
                 .ok()
                 .filter(|n| *n > 0)
-                .map(Duration::from_secs),
+                .map(|n| Duration::from_secs(n.min(TIMEOUT_SECONDS_MAX))),
             include_object: include_object(query)?,
         })
     }
@@ -84,12 +86,16 @@ fn resource_version(text: &str) -> Result<Option<u64>, Status> {
     if text.is_empty() {
         return Ok(None);
     }
-    let invalid = |_| {
+    let invalid = || {
         Status::bad_request(format!(
             "invalid resource version: strconv.ParseUint: parsing {text:?}: invalid syntax"
         ))
     };
-    text.parse().map(Some).map_err(invalid)
+    // A sign is no digit to upstream's unsigned parser.
+    if text.starts_with('+') {
+        return Err(invalid());
+    }
+    text.parse().map(Some).map_err(|_| invalid())
 }
 
 fn number(query: &Query, name: &str) -> Result<i64, Status> {

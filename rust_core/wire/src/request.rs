@@ -132,7 +132,9 @@ fn decode(text: &str, plus_is_space: bool) -> String {
     while at < bytes.len() {
         let escaped = (bytes[at] == b'%')
             .then(|| text.get(at + 1..at + 3))
-            .flatten();
+            .flatten()
+            // The number parser would take a sign.
+            .filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
         match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
             Some(byte) => {
                 out.push(byte);
@@ -157,10 +159,11 @@ mod tests {
 
     #[test]
     fn a_query_is_decoded_and_keeps_its_order() {
-        let query = Query::parse("labelSelector=a%3Db%2Cc&x=1+2&watch&bad=%zz");
+        let query = Query::parse("labelSelector=a%3Db%2Cc&x=1+2&watch&bad=%zz&signed=%-1");
         assert_eq!(query.text("labelSelector"), "a=b,c");
         assert_eq!(query.text("x"), "1 2");
         assert_eq!(query.text("bad"), "%zz");
+        assert_eq!(query.text("signed"), "%-1");
         assert!(query.flag("watch"));
         assert!(!query.flag("absent"));
         assert!(!Query::parse("watch=0").flag("watch"));

@@ -155,7 +155,7 @@ impl WatchBody {
         self.asking = None;
         match settled {
             Ok(Settlement::Allow(allow)) => {
-                self.door.verdicts.remember(&self.stream.request, &allow);
+                self.door.remember(&self.stream.request, &allow);
                 self.stream.allowed(allow.epoch);
             }
             // Refused, or the door is closed.
@@ -338,6 +338,14 @@ mod tests {
             seconds.push(started.elapsed().as_secs());
         }
         assert_eq!(seconds, [60, 120, 150]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_for_as_long_as_a_number_can_say_goes_on() {
+        let house = House::new();
+        let mut body = house.watch("timeoutSeconds=9223372036854775807");
+        house.put("/registry/core/pods/a/1");
+        assert!(segment(&mut body).await.is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -135,6 +135,10 @@ impl WatchStream {
                 }]);
             }
             if self.initial.is_some() {
+                // The snapshot was taken before this look at the epoch, so it is older than any revocation.
+                if !self.may_show(verdicts) {
+                    return Step::Ask;
+                }
                 return Step::Items(self.initial_items());
             }
             if self.held.is_empty() && !self.take_events() {

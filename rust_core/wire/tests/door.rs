@@ -142,6 +142,21 @@ fn only_reads_of_served_resources_ask_for_a_verdict() {
             Wants::Answer,
         ),
         ("GET", "/api/v1/pods/a", Wants::Answer),
+        (
+            "GET",
+            "/api/v1/namespaces/default/namespaces",
+            Wants::Answer,
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/namespaces/other",
+            Wants::Answer,
+        ),
+        (
+            "GET",
+            "/api/v1/namespaces/default/namespaces?watch=1",
+            Wants::Answer,
+        ),
         ("GET", "/api/v1/nodes", Wants::Answer),
         ("HEAD", "/api/v1/pods", Wants::Answer),
         ("POST", "/api/v1/namespaces/default/pods", Wants::Answer),
@@ -215,6 +230,79 @@ fn an_answer_waits_for_its_revision() {
 }
 
 #[test]
+fn a_permission_waits_for_the_rule_that_gives_it() {
+    let house = House::new();
+    let asked = request("GET", "/api/v1/pods");
+    let mut settled = house.door.ask(asked.clone(), Wants::Verdict).unwrap();
+    let id = house.door.take().unwrap()[0].id;
+    house.write(&format!("{POLICY}roles/default/reader"), "");
+    let allow = house.allow();
+    house.door.settle(id, Settlement::Allow(allow.clone()));
+    assert!(
+        settled.try_recv().is_err(),
+        "told of a role before it was durable"
+    );
+    // In this process nothing is held, so nothing is remembered either.
+    house.door.allowed(&asked, &allow);
+    assert!(house.door.verdicts.is_empty());
+    house.driver.turn().unwrap();
+    assert!(matches!(settled.try_recv(), Ok(Settlement::Allow(_))));
+    house.door.allowed(&asked, &allow);
+    assert_eq!(house.door.verdicts.len(), 1);
+}
+
+#[test]
+fn answers_do_not_pile_up_behind_a_disk_that_takes_nothing() {
+    let house = House::new();
+    let revision = house.write("/registry/core/pods/default/a", "");
+    let mut waiting = Vec::new();
+    let mut timed_out = 0;
+    for _ in 0..20_000 {
+        let asked = request("POST", "/api/v1/namespaces/default/pods");
+        let mut settled = house.door.ask(asked, Wants::Answer).unwrap();
+        let id = house.door.take().unwrap()[0].id;
+        let reply = Reply {
+            revision,
+            ..Reply::json(409, Bytes::new())
+        };
+        house.door.settle(id, Settlement::Answer(reply));
+        match settled.try_recv() {
+            Ok(Settlement::Answer(reply)) => {
+                assert_eq!(reply.status, 504);
+                timed_out += 1;
+            }
+            _ => waiting.push(settled),
+        }
+    }
+    assert_eq!(
+        (waiting.len(), timed_out),
+        (house.driver.hub().stats().waiters, 3616)
+    );
+    house.driver.turn().unwrap();
+    let released = waiting.iter_mut().all(
+        |settled| matches!(settled.try_recv(), Ok(Settlement::Answer(reply)) if reply.status == 409),
+    );
+    assert!(released);
+    assert_eq!(house.driver.hub().stats().waiters, 0);
+}
+
+#[test]
+fn an_answer_whose_client_has_left_is_not_kept() {
+    let house = House::new();
+    let asked = request("POST", "/api/v1/namespaces/default/pods");
+    let settled = house.door.ask(asked, Wants::Answer).unwrap();
+    let id = house.door.take().unwrap()[0].id;
+    let revision = house.write("/registry/core/pods/default/a", "");
+    drop(settled);
+    let reply = Reply {
+        revision,
+        ..Reply::json(201, Bytes::new())
+    };
+    house.door.settle(id, Settlement::Answer(reply));
+    assert_eq!(house.driver.hub().stats().waiters, 0);
+}
+
+#[test]
 fn an_answer_that_reveals_nothing_new_is_released_at_once() {
     let house = House::new();
     let mut settled = house
@@ -267,6 +355,17 @@ fn a_watch_holds_what_came_after_a_change_of_policy() {
     assert_eq!(kinds(&mut stream, &house), ["ask"]);
     stream.end();
     assert_eq!(kinds(&mut stream, &house), ["ended"]);
+}
+
+#[test]
+fn what_is_there_at_the_start_of_a_watch_is_held_after_a_change_of_policy_too() {
+    let house = House::new();
+    house.put("a", "");
+    let mut stream = house.watch("/api/v1/pods?watch=1");
+    house.change_policy();
+    assert_eq!(kinds(&mut stream, &house), ["ask"]);
+    stream.allowed(house.allow().epoch);
+    assert_eq!(kinds(&mut stream, &house), ["ADDED"]);
 }
 
 #[test]
