@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -74,6 +75,14 @@ async def _serve(address: str, port: int, kubeconfig: str | None, context: str) 
     return 0
 
 
+def _is_loopback(place: str) -> bool:
+    """place: `host:port`, or an Origin."""
+    try:
+        return urlsplit(place if "//" in place else f"//{place}").hostname in LOOPBACK
+    except ValueError:
+        return False
+
+
 class _Forwarder:
     """Sends each request on and streams its answer back."""
 
@@ -85,8 +94,9 @@ class _Forwarder:
     async def forward(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import ClientError, ClientTimeout, web
 
-        if request.host.rsplit(":", 1)[0].strip("[]") not in LOOPBACK:
-            # A page from elsewhere could reach this door through a host name of its own that points here.
+        if not _is_loopback(request.host) or not _is_loopback(request.headers.get("origin", "http://localhost")):
+            # A page from elsewhere could reach this door through a host name of its own that points here, or have a browser
+            # send it what the page may not read the answer of.
             raise web.HTTPForbidden(text="only requests to loopback names are forwarded\n")
         headers = {name: value for name, value in request.headers.items() if name.lower() not in REPLACED}
         try:

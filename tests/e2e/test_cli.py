@@ -262,10 +262,11 @@ def test_the_proxy_is_a_plain_rest_door(cluster: Up) -> None:
             check=False,
         )
         assert '"through-the-proxy"' in curled.stdout
-        stranger = urllib.request.Request(f"http://127.0.0.1:{port}/api", headers={"host": "evil.example"})
-        with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(stranger, timeout=10)
-        assert refused.value.code == 403
+        for strange in ({"host": "evil.example"}, {"origin": "https://evil.example"}, {"origin": "null"}):
+            stranger = urllib.request.Request(f"http://127.0.0.1:{port}/api", headers=strange)
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                urllib.request.urlopen(stranger, timeout=10)
+            assert refused.value.code == 403
         assert proxy.stop() in (0, 130)
     finally:
         proxy.end()

@@ -112,30 +112,35 @@ class LeaderElection:
         return False
 
     async def _renew(self) -> None:
-        """Returns when the Lease is lost."""
-        renewed = self._clock.monotonic()
+        """Returns when the Lease is lost, or has not been renewed before the deadline: a server that does not answer must
+        not keep us leading when the Lease is another's by now."""
+        loop = asyncio.get_running_loop()
+        renewed = loop.time()
         while True:
             await asyncio.sleep(self._timing.retry_period_seconds)
             try:
-                lease = await self._read()
-                if lease is None or not self._is_free(lease):
-                    return
-                await self._take(lease)
-                renewed = self._clock.monotonic()
+                async with asyncio.timeout_at(renewed + self._timing.renew_deadline_seconds):
+                    lease = await self._read()
+                    if lease is None or not self._is_free(lease):
+                        return
+                    began = loop.time()
+                    await self._take(lease)
+                    renewed = began
+            except TimeoutError:
+                log.warning("%s/%s was not renewed in time", self._namespace, self._name)
+                return
             except (errors.StatusError, TransportError) as failure:
                 log.warning("renewing %s/%s: %s", self._namespace, self._name, failure)
-                if self._clock.monotonic() - renewed >= self._timing.renew_deadline_seconds:
-                    return
 
     async def _release(self) -> None:
         """Lets the next instance lead at once."""
         try:
-            lease = await self._read()
-            if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
-                await self._client.update(
-                    self._leases, {**lease, "spec": {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}}
-                )
-        except (errors.StatusError, TransportError) as failure:
+            async with asyncio.timeout(self._timing.renew_deadline_seconds):
+                lease = await self._read()
+                if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+                    spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                    await self._client.update(self._leases, {**lease, "spec": spec})
+        except (errors.StatusError, TransportError, TimeoutError) as failure:
             log.info("the lease %s/%s runs out by itself: %s", self._namespace, self._name, failure)
 
     async def _read(self) -> Object | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,15 @@ class ControlPlane:
         self._loops: dict[str, Loop] = {}
 
     async def start(self) -> None:
-        """Returns once the API server answers and the simulated nodes are registered."""
+        """Returns once the API server answers and the simulated nodes are registered. What was begun before a failure is
+        ended."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
         self._server = ApiServerPart(self.options, clock=self.clock, randomness=self._random)
         await self._server.start()
         world = World(
@@ -58,7 +65,7 @@ class ControlPlane:
             loop = make(world)
             if loop is not None:
                 self._loops[name] = loop
-                self._tasks.append(asyncio.create_task(self._keep_running(name, loop.run), name=name))
+                self._tasks.append(asyncio.create_task(self._keep_running(name, world), name=name))
         for loop in self._loops.values():
             await loop.ready()
         if self.options.kubeconfig is not None:
@@ -112,13 +119,13 @@ class ControlPlane:
     def _kubeconfig(self) -> dict[str, Any]:
         return kubeconfig.document(server=self.server, ca_pem=self.certificates.ca_pem, client=self.certificates.admin)
 
-    async def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        """A loop that fails is logged and started again: it lists anew and carries on, as its process would."""
+    async def _keep_running(self, name: str, world: World) -> None:
+        """A loop that fails is logged and built anew: it lists again and carries on, as its process would."""
         pause_seconds = RESTART_SECONDS_FIRST
         while True:
             started = self.clock.monotonic()
             try:
-                await run()
+                await self._loops[name].run()
                 return
             except Exception:  # whatever it is, the other parts go on, and it is logged here, once
                 log.exception("%s failed and is started again", name)
@@ -126,3 +133,6 @@ class ControlPlane:
                 pause_seconds = RESTART_SECONDS_FIRST
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(pause_seconds * 2, RESTART_SECONDS_MAX)
+            again = LOOPS[name](world)
+            assert again is not None, "a loop that ran is not switched off"
+            self._loops[name] = again

@@ -60,8 +60,12 @@ class SyncClient:
         self._namespace = namespace
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Runs a coroutine on the cluster's loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        """Runs a coroutine on the cluster's loop. Whoever stops waiting (Ctrl-C) ends it."""
+        running = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return running.result()
+        finally:
+            running.cancel()
 
     def _place(self, resource: Resource, namespace: str | None) -> str:
         if not resource.namespaced:

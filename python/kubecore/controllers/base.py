@@ -43,6 +43,7 @@ class Informers:
         self._derived: dict[str, Any] = {}
         self._tasks: dict[Resource, asyncio.Task[None]] = {}
         self._started = False
+        self._failed: asyncio.Future[None] | None = None
 
     def of(self, resource: Resource) -> Informer:
         informer = self._informers.get(resource)
@@ -62,13 +63,25 @@ class Informers:
     def start(self) -> None:
         """Informers asked for later start when they are asked for."""
         self._started = True
+        self._failed = asyncio.get_running_loop().create_future()
         for informer in list(self._informers.values()):
             self._start(informer)
 
     def _start(self, informer: Informer) -> None:
         if informer.resource not in self._tasks:
             name = f"informer {informer.resource.qualified}"
-            self._tasks[informer.resource] = asyncio.create_task(informer.run(), name=name)
+            task = self._tasks[informer.resource] = asyncio.create_task(informer.run(), name=name)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        assert self._failed is not None, "set before the first task"
+        if not task.cancelled() and (failure := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(failure)
+
+    async def failure(self) -> None:
+        """Once started: raises what one of the informers failed with. Its readers would wait for ever and never know."""
+        assert self._failed is not None, "started"
+        await self._failed
 
     async def wait_synced(self, resources: Iterable[Resource]) -> None:
         for resource in resources:

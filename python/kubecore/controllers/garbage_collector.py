@@ -110,8 +110,9 @@ class GarbageCollector(Controller):
 
     async def run(self) -> None:
         tasks = [asyncio.create_task(each.run(), name=f"gc {each.resource.qualified}") for each in self._reflectors]
+        tasks.append(asyncio.create_task(super().run(), name=self.name))
         try:
-            await super().run()
+            await asyncio.gather(*tasks)
         finally:
             for task in tasks:
                 task.cancel()

@@ -84,6 +84,7 @@ class ControllerManager:
         self.informers.start()
         tasks = [asyncio.create_task(each.run(), name=each.name) for each in self.controllers]
         tasks += [asyncio.create_task(each.run(), name="events") for each in self._recorders]
+        tasks.append(asyncio.create_task(self.informers.failure(), name="informers"))
         try:
             await asyncio.gather(*tasks)
         finally:

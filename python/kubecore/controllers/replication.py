@@ -247,7 +247,10 @@ class ReplicationManager(Controller):
         chosen = ordered[:number]
         failure: errors.StatusError | None = None
         outcomes = await self.client.try_all(
-            [requests.delete(core("pods"), namespace_of(pod), pod["metadata"]["name"]) for pod in chosen]
+            [
+                requests.delete(core("pods"), namespace_of(pod), pod["metadata"]["name"], uid=uid_of(pod))
+                for pod in chosen
+            ]
         )
         for pod, outcome in zip(chosen, outcomes, strict=True):
             name = pod["metadata"]["name"]

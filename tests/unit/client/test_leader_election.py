@@ -1,15 +1,16 @@
 import asyncio
 import random
+from typing import Any
 
 from kubecore.api.clock import LoopClock
-from kubecore.client import Client, LeaderElection, virtual_loop
-from support.fake_apiserver import FakeServer
+from kubecore.client import Client, LeaderElection, Response, virtual_loop
+from support.fake_apiserver import FakeServer, FakeTransport
 
 
-def candidate(server: FakeServer, name: str) -> LeaderElection:
+def candidate(server: FakeServer | FakeTransport, name: str) -> LeaderElection:
     loop = asyncio.get_running_loop()
     return LeaderElection(
-        Client(server.transport()),
+        Client(server.transport() if isinstance(server, FakeServer) else server),
         name="part",
         identity=name,
         clock=LoopClock(loop, epoch_seconds=1_800_000_000.0),
@@ -90,3 +91,35 @@ def test_who_loses_the_lease_stops_leading() -> None:
         return stopped.is_set()
 
     assert virtual_loop.run(scenario())
+
+
+class Deaf(FakeTransport):
+    """Answers no request once told to; the connection stays open."""
+
+    deaf = False
+
+    async def request(self, *given: Any, **more: Any) -> Response:
+        if self.deaf:
+            await asyncio.sleep(3600)
+        return await super().request(*given, **more)
+
+
+def test_a_leader_whose_server_does_not_answer_stops_before_its_lease_is_anybodys() -> None:
+    async def scenario() -> float:
+        transport = Deaf(FakeServer())
+        loop = asyncio.get_running_loop()
+        stopped: list[float] = []
+
+        async def lead() -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                stopped.append(loop.time())
+
+        running = asyncio.ensure_future(candidate(transport, "a").run(lead))
+        await asyncio.sleep(20)
+        transport.deaf = True
+        await asyncio.wait_for(running, 100)
+        return stopped[0] - 20
+
+    assert virtual_loop.run(scenario()) <= 15

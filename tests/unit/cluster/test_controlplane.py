@@ -1,0 +1,60 @@
+"""The composition root: what fails is started again, and what cannot start leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kubecore
+from kubecore.api.clock import LoopClock
+from kubecore.api.scheme import core
+from kubecore.client import virtual_loop
+from kubecore.cluster.controlplane import ADMIN, ControlPlane
+from kubecore.cluster.options import ClusterOptions
+from support.controllers import replica_set
+
+Object = dict[str, Any]
+
+
+def test_controllers_that_failed_are_built_anew_and_carry_on(caplog: pytest.LogCaptureFixture) -> None:
+    def trips(old: Object | None, new: Object | None) -> None:
+        if new is not None and new["metadata"]["name"] == "stone":
+            raise RuntimeError("tripped")
+
+    async def scenario() -> int:
+        clock = LoopClock(asyncio.get_running_loop(), epoch_seconds=1_800_000_000.0)
+        plane = ControlPlane(ClusterOptions(nodes=0, port=None, seed=1), clock=clock)
+        await plane.start()
+        client = plane.client(ADMIN)
+        plane.loop("controllers").informers.of(core("configmaps")).add_handler(trips)
+        stone = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "stone"}}
+        await client.create(core("configmaps"), stone, namespace="default")
+        await asyncio.sleep(5)
+        wanted = replica_set("web", replicas=3, kind="ReplicationController")
+        await client.create(core("replicationcontrollers"), wanted, namespace="default")
+        await asyncio.sleep(5)
+        made = len((await client.list(core("pods"), "default")).items)
+        await plane.stop()
+        return made
+
+    assert virtual_loop.run(scenario()) == 3
+    assert [record.message for record in caplog.records if "started again" in record.message] == [
+        "controllers failed and is started again"
+    ]
+
+
+def test_a_cluster_that_could_not_start_leaves_its_data_to_the_next(tmp_path: Path) -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        taken = kubecore.Cluster(
+            port=holder.getsockname()[1], data_dir=tmp_path, storage="embedded", merge_kubeconfig=False
+        )
+        with pytest.raises(OSError, match="in use"):
+            taken.start()
+    with kubecore.Cluster(port=0, data_dir=tmp_path, storage="embedded", merge_kubeconfig=False) as cluster:
+        assert cluster.get("namespaces", "default")["status"]["phase"] == "Active"
