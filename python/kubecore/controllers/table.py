@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kubecore.controllers.base import Controller
+from kubecore.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from kubecore.controllers.deployment import Deployment
 from kubecore.controllers.endpoints import Endpoints
 from kubecore.controllers.endpointslice import EndpointSlices
@@ -45,5 +46,6 @@ CONTROLLERS = (
     Entry(TaintEviction),
     Entry(PodGarbageCollector, ("podgc",)),
     Entry(Services, ("service",)),
+    Entry(ClusterRoleAggregation, ("clusterrole-aggregation",)),
     Entry(GarbageCollector, ("garbagecollector",)),
 )
