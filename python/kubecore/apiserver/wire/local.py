@@ -41,7 +41,11 @@ class LocalTransport:
 
     async def batch(self, requests: Sequence[Request]) -> list[Response]:
         outcomes = [self._begin(r.method, r.path, r.query, r.headers, r.body) for r in requests]
-        return [await self._released(outcome) for outcome in outcomes]
+        # They are handed over together: one wait, for the newest.
+        await self._durable(
+            max((outcome.revision for outcome in outcomes if not isinstance(outcome, LocalWatch)), default=0)
+        )
+        return [self._answer(outcome) for outcome in outcomes]
 
     async def stream(self, path: str, query: Pairs = (), headers: Pairs = ()) -> AsyncGenerator[list[WatchEvent], None]:
         watch = self._begin("GET", path, query, headers, b"")
@@ -103,12 +107,18 @@ class LocalTransport:
         raise TransportError("policy changes faster than it can be read")
 
     async def _released(self, outcome: Reply | LocalWatch) -> Response:
+        if not isinstance(outcome, LocalWatch):
+            await self._durable(outcome.revision)
+        return self._answer(outcome)
+
+    async def _durable(self, revision: int) -> None:
+        try:
+            await self._wakeups.durable(revision)
+        except ConnectionError as error:
+            raise TransportError(f"whether it took effect is unknown: {error}") from error
+
+    def _answer(self, outcome: Reply | LocalWatch) -> Response:
         if isinstance(outcome, LocalWatch):
             outcome.close()
             raise TransportError("a watch was asked for as a plain request")
-        try:
-            await self._wakeups.durable(outcome.revision)
-        except ConnectionError as error:
-            raise TransportError(f"whether it took effect is unknown: {error}") from error
-        headers = [("content-type", outcome.content_type), *outcome.headers]
-        return Response(outcome.status, headers, outcome.body)
+        return Response(outcome.status, [("content-type", outcome.content_type), *outcome.headers], outcome.body)
