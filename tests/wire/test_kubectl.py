@@ -167,6 +167,14 @@ def test_cordon_and_taint_keep_pods_away(kubectl: Kubectl, namespace: str) -> No
         kubectl("uncordon", node)
 
 
+def test_a_scale_has_columns_of_its_own(kubectl: Kubectl, namespace: str) -> None:
+    kubectl("-n", namespace, "create", "deployment", "web", "--image=nginx", "--replicas=2")
+    kubectl("-n", namespace, "rollout", "status", "deployment/web", "--timeout=60s")
+    heading, row = kubectl("-n", namespace, "get", "deployment", "web", "--subresource=scale").stdout.splitlines()
+    assert heading.split() == ["NAME", "DESIRED", "AVAILABLE", "AGE"]
+    assert row.split()[:3] == ["web", "2", "2"]
+
+
 STATEFUL_SET = """
 apiVersion: apps/v1
 kind: StatefulSet

@@ -69,24 +69,26 @@ def _negotiate(accept: str, *, tabular: bool) -> Form:
     raise NotAcceptable(f"only the following media types are accepted: {accepted}")
 
 
+Printed = tuple[str, str, str]
+"""(group, version, plural) whose columns a Table has."""
+
+
 def of_object(
     call: Call,
     form: Form,
     status: int,
     value: bytes,
     *,
-    resource: Resource | None,
+    printed_as: Printed | None,
     warnings: list[str],
     now_seconds: float,
 ) -> Result:
-    """`value`: the complete JSON of an object of that resource (None: of another kind, never transformed)."""
-    if form.transform and resource is not None:
+    """`value`: the complete JSON of an object of that resource (None: of a kind that is never transformed)."""
+    if form.transform and printed_as is not None:
         if form.transform == "Table":
             include = requests.query(call, "includeObject") or "Metadata"
             value = codec.table(
-                resource.group,
-                resource.version,
-                resource.plural,
+                *printed_as,
                 [value],
                 now_seconds=now_seconds,
                 include_object=cast(Any, include),

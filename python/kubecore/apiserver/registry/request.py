@@ -71,15 +71,21 @@ class Request:
             self.form,
             status,
             self.to_asked(value),
-            resource=self.resource,
+            printed_as=(self.resource.group, self.resource.version, self.resource.plural),
             warnings=self.warnings,
             now_seconds=self.environment.clock.now(),
         )
 
-    def answer_other(self, value: bytes, status: int = 200) -> Result:
+    def answer_other(self, value: bytes, status: int = 200, *, printed_as: answers.Printed | None = None) -> Result:
         """With something that is not an object of the URL's resource: a Status, a Scale, a TokenRequest."""
         return answers.of_object(
-            self.call, self.form, status, value, resource=None, warnings=self.warnings, now_seconds=0
+            self.call,
+            self.form,
+            status,
+            value,
+            printed_as=printed_as,
+            warnings=self.warnings,
+            now_seconds=self.environment.clock.now(),
         )
 
     def store_for(self, group: str, version: str, plural: str) -> GenericStore:

@@ -18,13 +18,14 @@ SCALABLE = (
     ("apps", "statefulsets"),
 )
 _GROUP, _VERSION, _KIND = "autoscaling", "v1", "Scale"
+_PRINTED_AS = (_GROUP, _VERSION, "scales")
 
 
 def answer(request: Request) -> Result:
     call = request.call
     if call.verb == "get":
         stored = request.store.get(call.namespace, call.name)
-        return request.answer_other(encode_json(scale_of(stored.object)))
+        return request.answer_other(encode_json(scale_of(stored.object)), printed_as=_PRINTED_AS)
     if call.verb not in ("update", "patch"):
         raise errors.MethodNotAllowed(
             f'{call.verb} is not supported on resources of kind "{request.resource.qualified}/scale"'
@@ -32,7 +33,7 @@ def answer(request: Request) -> Result:
     options = requests.write_options(call)
     make = _from_body(request, options) if call.verb == "update" else _from_patch(request, options)
     value, _ = request.store.update(request.write(options), make)
-    return request.answer_other(encode_json(scale_of(decode_json(value))))
+    return request.answer_other(encode_json(scale_of(decode_json(value))), printed_as=_PRINTED_AS)
 
 
 def scale_of(obj: Object) -> Object:
