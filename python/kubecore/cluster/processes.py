@@ -81,19 +81,26 @@ class Processes:
             service_ip=first_service_address(self.options.service_cidr),
         )
         self._write_kubeconfigs(certificates)
-        for name in self._wanted():
-            self._tasks.append(asyncio.create_task(self._keep_running(name), name=name))
-            try:
-                async with asyncio.timeout(READY_SECONDS):
-                    await self._ready[name].wait()
-            except TimeoutError:
-                self._failures[name] = f"was not ready within {READY_SECONDS:g} s"
-            if name in self._failures:
-                await self.stop()
-                raise PartFailed(f"{name}: {self._failures[name]}")
+        server, *loops = self._wanted()
+        # The loops need the server, but not one another.
+        for together in ([server], loops):
+            for name in together:
+                self._tasks.append(asyncio.create_task(self._keep_running(name), name=name))
+            for name in together:
+                await self._wait_ready(name)
+
+    async def _wait_ready(self, name: str) -> None:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._ready[name].wait()
+        except TimeoutError:
+            self._failures[name] = f"was not ready within {READY_SECONDS:g} s"
+        if name in self._failures:
+            await self.stop()
+            raise PartFailed(f"{name}: {self._failures[name]}")
 
     def _wanted(self) -> list[str]:
-        """The parts that the options ask for, in the order in which they start."""
+        """The parts that the options ask for, the API server first."""
         options = self.options
         asked = {"controllers": bool(options.controllers), "scheduler": options.scheduler, "nodes": options.nodes > 0}
         return ["apiserver", *(name for name in PARTS if asked[name])]
