@@ -1,16 +1,22 @@
-"""Builds apibench and drives a fresh `kubecore up` with it: creates, gets, lists and watches over TLS. One JSON line a run.
+"""Builds apibench and drives a fresh `kubecore up` with it over TLS: creates, then gets, lists and watches on HTTP/1.1 and HTTP/2.
 
-usage: python benches/run_apibench.py [-n PODS] [--connections N] [--watchers N] [--storage embedded|memory]
+usage: python benches/run_apibench.py [-n PODS] [--connections N] [--watchers N] [--rate N] [--storage embedded|memory] [--only RUN ...]
+One JSON line a run, with the load average and the processor time that the server used for it; about a minute in all. Build the
+extension in release first (`cargo build --release -p kubecore-py`, target/release/lib_core.so is python/kubecore/_core.abi3.so).
 The server and the client share this machine's cores; compare runs of one machine only.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "python")]
@@ -26,13 +32,38 @@ def build(directory: Path) -> Path:
     return binary
 
 
+def runs(given: argparse.Namespace) -> dict[str, list[str]]:
+    """Name of the run: apibench's arguments. Everything after `create` reads what it made."""
+    connections, pods = str(given.connections), str(given.n)
+    get = ["get", "-conns", connections, "-n", str(given.n * 5)]
+    lists = ["list", "-conns", "4", "-n", "40"]
+    watch = ["watch", "-watchers", str(given.watchers), "-rate", str(given.rate), "-n", str(given.rate * 6)]
+    return {
+        "create": ["create", "-conns", connections, "-n", pods],
+        "get": get,
+        "get-h2": [*get, "-h2"],
+        "list": lists,
+        "list-h2": [*lists, "-h2"],
+        "watch": [*watch, "-prefix", "w"],
+        "watch-h2": [*watch, "-prefix", "x", "-h2", "-h2conns", "8"],
+    }
+
+
+def server_seconds(pid: int) -> float:
+    """Processor time of the cluster's processes."""
+    server = psutil.Process(pid)
+    times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
+    return sum(time.user + time.system for time in times)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-n", type=int, default=10_000, help="pods to create, and gets")
+    parser.add_argument("-n", type=int, default=10_000, help="pods to create; gets are five times as many")
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--watchers", type=int, default=1000)
     parser.add_argument("--rate", type=int, default=300, help="creates per second while watching")
     parser.add_argument("--storage", default="embedded")
+    parser.add_argument("--only", nargs="*", help="runs beside `create`, such as get list-h2")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
@@ -43,14 +74,17 @@ def main() -> int:
             certificate.write_bytes(config.client_certificate_pem)
             key.write_bytes(config.client_key_pem)
             common = ("-server", config.server, "-cert", str(certificate), "-key", str(key))
-            runs = (
-                ("create", "-conns", str(given.connections), "-n", str(given.n)),
-                ("get", "-conns", str(given.connections), "-n", str(given.n * 5)),
-                ("list", "-conns", "4", "-n", "40"),
-                ("watch", "-watchers", str(given.watchers), "-rate", str(given.rate), "-n", "3000", "-prefix", "w"),
-            )
-            for run in runs:
-                subprocess.run([str(binary), run[0], *common, *run[1:]], check=True)
+            for name, run in runs(given).items():
+                if given.only is not None and name != "create" and name not in given.only:
+                    continue
+                before = server_seconds(cluster.process.pid)
+                done = subprocess.run(
+                    [str(binary), run[0], *common, *run[1:]], check=True, stdout=subprocess.PIPE, text=True
+                )
+                used = server_seconds(cluster.process.pid) - before
+                line = {"run": name, **json.loads(done.stdout)}
+                line |= {"server_cpu_seconds": round(used, 2), "load_average": round(os.getloadavg()[0], 1)}
+                print(json.dumps(line), flush=True)
     return 0
 
 

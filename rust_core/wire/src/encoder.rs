@@ -22,6 +22,8 @@ pub struct Encoder {
     pub include_object: IncludeObject,
     /// How every stored value of this kind begins; its items in a list leave it out.
     stored_head: String,
+    /// A watch says them once.
+    column_definitions: bool,
 }
 
 impl Encoder {
@@ -39,7 +41,13 @@ impl Encoder {
             transform,
             include_object,
             stored_head,
+            column_definitions: true,
         }
+    }
+
+    /// A client that reads Tables has been told their columns.
+    pub fn columns_are_told(&mut self) {
+        self.column_definitions = false;
     }
 
     /// Clients get the stored bytes themselves.
@@ -60,6 +68,15 @@ impl Encoder {
         }
     }
 
+    /// The whole object; where clients get the stored bytes, those are not even counted as shared: a list has many.
+    pub fn borrowed_object<'a>(&self, value: &'a Bytes) -> Cow<'a, [u8]> {
+        if self.is_identity() {
+            Cow::Borrowed(value)
+        } else {
+            Cow::Owned(self.object(value).into())
+        }
+    }
+
     /// One Table of many objects; None if one of them is not JSON.
     pub fn table<'a>(
         &self,
@@ -76,7 +93,7 @@ impl Encoder {
             now_seconds: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .map_or(0.0, |now| now.as_secs_f64()),
-            column_definitions: true,
+            column_definitions: self.column_definitions,
             metadata,
         };
         table(&request, values).ok().map(Bytes::from)
@@ -97,7 +114,12 @@ impl Encoder {
         let Some(forms) = event.attachment.get_or_init(Forms::default) else {
             return self.object(&event.entry.value);
         };
-        let form = (self.transform, self.include_object, self.resource.clone());
+        let form = (
+            self.transform,
+            self.include_object,
+            self.column_definitions,
+            self.resource.clone(),
+        );
         let mut made = forms.0.lock();
         if let Some((_, object)) = made.iter().find(|(known, _)| *known == form) {
             return object.clone();
@@ -157,7 +179,8 @@ impl Encoder {
     }
 }
 
-type Form = (Transform, IncludeObject, Arc<Resource>);
+/// Transform, what rows carry, with column definitions, and in which version.
+type Form = (Transform, IncludeObject, bool, Arc<Resource>);
 
 /// What an event looks like in the forms that somebody wanted, kept with the event.
 #[derive(Default)]

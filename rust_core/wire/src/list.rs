@@ -137,22 +137,16 @@ impl List {
             out.put_slice(br#","items":["#);
             self.state = State::FirstItem;
         }
-        while out.len() < SEGMENT_BYTES {
-            let room = SEGMENT_BYTES - out.len();
-            let entries = self.entries(room);
-            if entries.is_empty() {
-                out.put_slice(b"]}\n");
-                self.state = State::Done;
-                break;
-            }
-            entries.iter().for_each(|entry| self.write(entry, &mut out));
+        if self.write_items(&mut out) {
+            out.put_slice(b"]}\n");
+            self.state = State::Done;
         }
         Some(out.freeze())
     }
 
     /// All of it as one Table, which is small beside its objects: cells and metadata.
     pub fn into_table(mut self, version: &str) -> Result<Reply, Status> {
-        let entries = self.entries(usize::MAX);
+        let entries = self.entries();
         let metadata = ListMetadata {
             resource_version: self.revision.to_string(),
             continue_token: std::mem::take(&mut self.continue_token),
@@ -164,55 +158,75 @@ impl List {
             .ok_or_else(|| Status::internal("a stored object is not JSON"))
     }
 
-    /// Matches of about `size_bytes` together, at least one if there is one.
-    fn entries(&mut self, size_bytes: usize) -> Vec<Arc<Entry>> {
+    /// Everything that matches.
+    fn entries(&mut self) -> Vec<Arc<Entry>> {
         let selection = &self.selection;
         match &mut self.source {
-            Source::Collected(entries) => take_bytes(entries, size_bytes),
+            Source::Collected(entries) => entries.collect(),
+            Source::Streaming {
+                view,
+                prefix,
+                after,
+            } => view
+                .range(prefix, after)
+                .filter(|entry| selection.matches(&entry.value))
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Writes items until the segment is full; true if there are no more.
+    fn write_items(&mut self, out: &mut BytesMut) -> bool {
+        let mut writer = ItemWriter {
+            encoder: &self.encoder,
+            state: &mut self.state,
+            out,
+        };
+        match &mut self.source {
+            Source::Collected(entries) => entries.all(|entry| writer.write(&entry)),
             Source::Streaming {
                 view,
                 prefix,
                 after,
             } => {
+                let selection = &self.selection;
                 let mut matching = view
                     .range(prefix, after)
-                    .filter(|entry| selection.matches(&entry.value))
-                    .cloned();
-                let taken = take_bytes(&mut matching, size_bytes);
+                    .filter(|entry| selection.matches(&entry.value));
+                // The one that fills the segment.
+                let Some(last) = matching.find(|entry| !writer.write(entry)) else {
+                    return true;
+                };
+                let last = last.key.to_string();
                 drop(matching);
-                if let Some(last) = taken.last() {
-                    *after = last.key.to_string();
-                }
-                taken
+                *after = last;
+                false
             }
         }
     }
-
-    fn write(&mut self, entry: &Entry, out: &mut BytesMut) {
-        if self.state == State::FirstItem {
-            self.state = State::Items;
-        } else {
-            out.put_u8(b',');
-        }
-        let object = self.encoder.object(&entry.value);
-        let (head, rest) = self.encoder.item(&object);
-        out.put_slice(head.as_bytes());
-        out.put_slice(rest);
-    }
 }
 
-fn take_bytes(
-    entries: &mut impl Iterator<Item = Arc<Entry>>,
-    size_bytes: usize,
-) -> Vec<Arc<Entry>> {
-    let mut taken = Vec::new();
-    let mut sum = 0;
-    while sum < size_bytes {
-        let Some(entry) = entries.next() else { break };
-        sum = sum.saturating_add(entry.value.len());
-        taken.push(entry);
+/// Writes items one after the other, straight from the stored bytes if that is what the client wants.
+struct ItemWriter<'a> {
+    encoder: &'a Encoder,
+    state: &'a mut State,
+    out: &'a mut BytesMut,
+}
+
+impl ItemWriter<'_> {
+    /// False if the segment is full now.
+    fn write(&mut self, entry: &Entry) -> bool {
+        if *self.state == State::FirstItem {
+            *self.state = State::Items;
+        } else {
+            self.out.put_u8(b',');
+        }
+        let object = self.encoder.borrowed_object(&entry.value);
+        let (head, rest) = self.encoder.item(&object);
+        self.out.put_slice(head.as_bytes());
+        self.out.put_slice(rest);
+        self.out.len() < SEGMENT_BYTES
     }
-    taken
 }
 
 /// The durable head, or the revision that the options ask for.

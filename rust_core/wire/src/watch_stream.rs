@@ -151,7 +151,13 @@ impl WatchStream {
                 return Step::Ask;
             }
             let held = std::mem::take(&mut self.held);
-            let items: Vec<Item> = held.iter().filter_map(|event| self.item(event)).collect();
+            let mut items = Vec::with_capacity(held.len());
+            for event in &held {
+                if let Some(item) = self.item(event) {
+                    self.encoder.columns_are_told();
+                    items.push(item);
+                }
+            }
             if !items.is_empty() {
                 return Step::Items(items);
             }
@@ -221,14 +227,15 @@ impl WatchStream {
             .range(&initial.prefix, &initial.after)
             .filter(|entry| selection.matches(&entry.value));
         let batch: Vec<Arc<Entry>> = matching.take(BATCH_MAX).cloned().collect();
-        let mut items: Vec<Item> = batch
-            .iter()
-            .map(|entry| Item {
+        let mut items = Vec::with_capacity(batch.len());
+        for entry in &batch {
+            items.push(Item {
                 kind: "ADDED",
                 key: entry.key.clone(),
                 object: self.encoder.object(&entry.value),
-            })
-            .collect();
+            });
+            self.encoder.columns_are_told();
+        }
         match batch.last() {
             Some(last) if batch.len() == BATCH_MAX => initial.after = last.key.to_string(),
             _ => {

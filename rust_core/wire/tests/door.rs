@@ -412,6 +412,44 @@ fn what_leaves_a_selection_is_shown_as_it_was_at_the_revision_of_leaving() {
 }
 
 #[test]
+fn a_watch_of_tables_says_their_columns_once() {
+    let house = House::new();
+    house.put("a", "");
+    let mut request = Request::new(
+        Method::GET,
+        "/api/v1/pods?watch=1",
+        HeaderMap::new(),
+        Credential::Token(Bytes::from_static(b"ann")),
+        String::new(),
+    );
+    let table = http::HeaderValue::from_static("application/json;as=Table;v=v1;g=meta.k8s.io");
+    request.headers.insert("accept", table);
+    let request = Arc::new(request);
+    let watch = || match house.door.allowed(&request, &house.allow()) {
+        Served::Watch(pending) => pending.start(Arc::new(|| {})),
+        _ => panic!("no watch"),
+    };
+    let defines_columns = |stream: &mut WatchStream| -> Vec<bool> {
+        let mut defines = Vec::new();
+        while let Step::Items(items) = stream.step(&house.door.verdicts) {
+            for item in items {
+                let table: serde_json::Value = serde_json::from_slice(&item.object).unwrap();
+                assert_eq!(table["rows"].as_array().unwrap().len(), 1);
+                defines.push(!table["columnDefinitions"].is_null());
+            }
+        }
+        defines
+    };
+    let mut early = watch();
+    assert_eq!(defines_columns(&mut early), [true]);
+    house.put("b", "");
+    house.put("c", "");
+    // One form of an event is shared by all watchers who want it; who comes new wants another.
+    assert_eq!(defines_columns(&mut early), [false, false]);
+    assert_eq!(defines_columns(&mut watch()), [true, false, false]);
+}
+
+#[test]
 fn a_watch_of_one_name_sleeps_through_the_others() {
     let house = House::new();
     let woken = Arc::new(AtomicUsize::new(0));
