@@ -12,6 +12,13 @@ from tests.support.kubectl import Kubectl
 from tests.support.processes import Up, up
 from tests.support.rest import Rest
 
+from kubecore.api import errors
+from kubecore.api.scheme import core, resource
+from kubecore.client.client import Client
+from kubecore.cluster.controlplane import ADMIN, ControlPlane
+from kubecore.cluster.loops import SCHEDULER_IDENTITY
+from kubecore.cluster.options import ClusterOptions
+
 pytestmark = pytest.mark.timeout(120)
 
 TOKEN = "of-anna"
@@ -77,6 +84,34 @@ def test_a_deleted_token_account_is_nobody(cluster: Up, kubectl: Kubectl) -> Non
     assert [robot.get(path).status for _ in range(READS)] == [200] * READS
     kubectl("delete", "serviceaccount", "robot")
     assert robot.get(path).status == 401
+
+
+async def test_the_schedulers_own_cached_read_is_refused_in_process_too() -> None:
+    plane = ControlPlane(ClusterOptions(nodes=0, scheduler=False))
+    await plane.start()
+    try:
+        admin, scheduler = plane.client(ADMIN), plane.client(SCHEDULER_IDENTITY)
+        nodes, bindings = core("nodes"), resource("rbac.authorization.k8s.io", "v1", "clusterrolebindings")
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}}
+        await admin.create(nodes, node)
+        await scheduler.get(nodes, "", "one")
+        hits = await verdict_hits(admin)
+        for _ in range(READS):
+            assert (await scheduler.get(nodes, "", "one"))["metadata"]["name"] == "one"
+        assert await verdict_hits(admin) - hits >= READS
+        await admin.delete(bindings, "", SCHEDULER_IDENTITY)
+        with pytest.raises(errors.Forbidden) as refused:
+            await scheduler.get(nodes, "", "one")
+        assert 'User "system:kube-scheduler" cannot get resource "nodes"' in refused.value.message
+    finally:
+        await plane.stop()
+
+
+async def verdict_hits(client: Client) -> float:
+    answer = await client.transport.request("GET", "/metrics")
+    found = re.search(rb"^kubecore_verdict_hits_total (\S+)$", answer.body, re.MULTILINE)
+    assert found
+    return float(found[1])
 
 
 def test_the_scheduler_without_its_role_binds_nothing_and_says_so(cluster: Up, kubectl: Kubectl) -> None:
