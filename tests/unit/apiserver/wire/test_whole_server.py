@@ -165,6 +165,37 @@ def test_who_may_only_update_leases_creates_none_by_updating() -> None:
     assert 'User "bob" cannot create resource "leases"' in message
 
 
+def test_a_subresource_is_asked_for_by_its_own_verbs_only() -> None:
+    role = rbac("ClusterRole", "all-read", rules=[{"apiGroups": ["*"], "resources": ["*"], "verbs": ["get", "delete"]}])
+    binding = rbac("ClusterRoleBinding", "bob", **bound_to("ClusterRole", "all-read", "bob"))
+    account = "/api/v1/namespaces/default/serviceaccounts/robot"
+    request = b'{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}'
+    bind = b'{"apiVersion":"v1","kind":"Binding","metadata":{"name":"web"},"target":{"kind":"Node","name":"one"}}'
+
+    async def scenario() -> list[int]:
+        part = await started()
+        admin, bob = part.transport("kubernetes-admin"), part.transport("bob")
+        robot = b'{"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"robot"}}'
+        for path, body in (
+            (f"{RBAC}/clusterroles", role),
+            (f"{RBAC}/clusterrolebindings", binding),
+            ("/api/v1/namespaces/default/serviceaccounts", robot),
+        ):
+            assert (await admin.request("POST", path, (), JSON, body)).status == 201
+        assert (await admin.request("POST", f"{account}/token", (), JSON, request)).status == 201
+        answers = [
+            await bob.request("GET", f"{account}/token", (), JSON, request),
+            await bob.request("DELETE", f"{account}/token", (), JSON, request),
+            await bob.request("GET", f"{PODS}/web/binding", (), JSON, bind),
+            await bob.request("DELETE", f"{PODS}/web/eviction", (), JSON, b"{}"),
+            await admin.request("POST", f"{PODS}/web/status", (), JSON, b"{}"),
+            await admin.request("GET", f"{PODS}/web/nothing"),
+        ]
+        return [answer.status for answer in answers]
+
+    assert run(scenario()) == [405, 405, 405, 405, 405, 404]
+
+
 def test_a_list_in_yaml_may_name_one_object() -> None:
     async def scenario() -> bytes:
         part = await started()

@@ -27,13 +27,13 @@ CREATED_ONLY: dict[tuple[str, str], Handler] = {("", "bindings"): binding.create
 
 def answer(request: Request) -> Result:
     call, resource = request.call, request.resource
+    served = next((each for each in resource.subresources if each.name == call.subresource), None)
     handler = HANDLERS.get((resource.group, resource.plural, call.subresource))
-    if handler is not None:
-        return handler(request)
-    if call.subresource in request.store.strategy.updates:
-        if call.verb in ("get", "update", "patch"):
-            return verbs.VERBS[call.verb](request)
+    if served is None or (handler is None and call.subresource not in request.store.strategy.updates):
+        raise errors.NotFound("the server could not find the requested resource")
+    # What was authorised is the verb: a token made by a GET would be one that nobody was allowed to make.
+    if call.verb not in served.verbs:
         raise errors.MethodNotAllowed(
             f'{call.verb} is not supported on resources of kind "{resource.qualified}/{call.subresource}"'
         )
-    raise errors.NotFound("the server could not find the requested resource")
+    return handler(request) if handler is not None else verbs.VERBS[call.verb](request)

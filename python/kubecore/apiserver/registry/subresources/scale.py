@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubecore.api import errors, labels
+from kubecore.api import labels
 from kubecore.api import validation as v
 from kubecore.api.meta import Object
 from kubecore.apiserver.registry import metadata, requests, verbs
@@ -26,10 +26,6 @@ def answer(request: Request) -> Result:
     if call.verb == "get":
         stored = request.store.get(call.namespace, call.name)
         return request.answer_other(encode_json(scale_of(stored.object)), printed_as=_PRINTED_AS)
-    if call.verb not in ("update", "patch"):
-        raise errors.MethodNotAllowed(
-            f'{call.verb} is not supported on resources of kind "{request.resource.qualified}/scale"'
-        )
     options = requests.write_options(call)
     make = _from_body(request, options) if call.verb == "update" else _from_patch(request, options)
     value, _ = request.store.update(request.write(options), make)
