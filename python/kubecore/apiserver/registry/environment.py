@@ -85,3 +85,5 @@ class Write:
     dry_run: bool
     options: dict[str, Any]
     warnings: list[str] = field(default_factory=list)
+    group: str = ""
+    """The API group that was asked, which need not be the one that stores."""

@@ -70,7 +70,7 @@ class GenericStore:
         self.environment.admission.mutate(request)
         strategy.prepare_for_create(write, obj)
         found = meta.validate(obj["metadata"], namespaced=self.resource.namespaced, name_shape=strategy.name_shape)
-        found += strategy.validate(obj)
+        found += strategy.validate_create(write, obj)
         if found:
             raise self._invalid(write.name, found)
         strategy.authorize(write, obj, None)

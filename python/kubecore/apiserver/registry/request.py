@@ -40,6 +40,7 @@ class Request:
             dry_run=options.dry_run,
             options=options.given,
             warnings=self.warnings,
+            group=self.call.group,
         )
 
     def read_object(self, options: requests.Options) -> Object:

@@ -59,6 +59,10 @@ class Strategy:
         if self.counts_generations:
             obj["metadata"]["generation"] = 1
 
+    def validate_create(self, write: Write, obj: Object) -> v.Errors:
+        """For what a new object must be beyond `validate`."""
+        return self.validate(obj)
+
     def validate(self, obj: Object) -> v.Errors:
         return []
 

@@ -8,6 +8,7 @@ from typing import Any
 from kubecore.api import labels
 from kubecore.api import validation as v
 from kubecore.api.meta import Object
+from kubecore.apiserver.registry.environment import Write
 from kubecore.apiserver.registry.strategies.shared import validate_immutable, validate_not_negative
 from kubecore.apiserver.registry.strategies.workloads import validate_int_or_percent
 from kubecore.apiserver.registry.strategy import Strategy
@@ -16,6 +17,8 @@ HIGHEST_USER_PRIORITY = 1_000_000_000
 SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _SYSTEM_PREFIX = "system-"
 _EVENT_TEXT_MAX = {"reportingInstance": 128, "action": 128, "reason": 128, "message": 1024}
+
+_OF_OLD_EVENTS = ("firstTimestamp", "lastTimestamp", "count", "source")
 
 
 class LeaseStrategy(Strategy):
@@ -33,7 +36,18 @@ class LeaseStrategy(Strategy):
 
 
 class EventStrategy(Strategy):
-    """Stored as `v1`. An event with eventTime is a new one, and held to more."""
+    """Stored as `v1`. An event with eventTime is a new one, and held to more; `events.k8s.io` takes no other."""
+
+    def validate_create(self, write: Write, obj: Object) -> v.Errors:
+        errors = self.validate(obj)
+        if write.group != "events.k8s.io":
+            return errors
+        if not obj.get("eventTime"):
+            errors.append(v.required("eventTime"))
+        if obj.get("type") not in ("Normal", "Warning"):
+            errors.append(v.invalid_value("type", "", f"has invalid value: {obj.get('type', '')}"))
+        errors += [v.invalid_value(field, "", "needs to be unset") for field in _OF_OLD_EVENTS if obj.get(field)]
+        return errors
 
     def validate(self, obj: Object) -> v.Errors:
         namespace = obj["metadata"].get("namespace", "")

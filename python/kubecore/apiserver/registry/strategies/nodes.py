@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 from kubecore.api import validation as v
@@ -58,6 +59,12 @@ def _validate_spec(spec: dict[str, Any]) -> v.Errors:
             errors.append(v.duplicate(at, taint))
             errors[-1].detail = "taints must be unique by key and effect pair"
         seen.add((key, effect))
+    for index, text in enumerate(spec.get("podCIDRs") or ()):
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            detail = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            errors.append(v.invalid_value(f"spec.podCIDRs[{index}]", text, detail))
     return errors
 
 
