@@ -40,6 +40,8 @@ class FakeServer:
         self.requests: list[Request] = []
         self.refusals: list[Callable[[Request], errors.StatusError | None]] = []
         """Asked before each request: an error they give is the answer."""
+        self.answer_delay_seconds = 0.0
+        """How long a single request's answer is under way after it was decided."""
         self.waiters: list[asyncio.Event] = []
         self.streams = 0
 
@@ -253,7 +255,10 @@ class FakeTransport:
         self, method: str, path: str, query: Pairs = (), headers: Pairs = (), body: bytes = b""
     ) -> Response:
         await asyncio.sleep(0)
-        return self._server.handle(Request(method, path, query, headers, body))
+        response = self._server.handle(Request(method, path, query, headers, body))
+        if self._server.answer_delay_seconds:
+            await asyncio.sleep(self._server.answer_delay_seconds)
+        return response
 
     async def batch(self, requests: Sequence[Request]) -> list[Response]:
         await asyncio.sleep(0)

@@ -110,8 +110,8 @@ class Endpoints(backends.ServiceController):
         self._endpoints.add_handler(self._endpoints_changed)
 
     def _endpoints_changed(self, old: Object | None, new: Object | None) -> None:
-        """Deleted or changed by somebody: put right."""
-        if old is not None:
+        """Those of a service, deleted or changed by somebody: put right. Those without one are their owner's own affair."""
+        if old is not None and self.services.get(key_of(old)) is not None:
             self.queue.add(key_of(old))
 
     async def start(self) -> None:

@@ -295,9 +295,10 @@ class ReplicationManager(Controller):
         status = plan_status(owner, classes, available=available, failure=condition, row=self.row)
         if status == {name: value for name, value in old.items() if value or name in status}:
             return
-        written = await self.client.update_status(self.resource, {**owner, "status": status})
         shown = self._owners.get(key)
+        written = await self.client.update_status(self.resource, {**owner, "status": status})
         if shown is not None and uid_of(shown) == uid_of(written):
+            # What was shown before the write: the informer may be past it by now, with somebody else's later change.
             self._written[key] = (shown["metadata"]["resourceVersion"], written)
 
     def _available(self, key: str, owner: Object, ready: int) -> int:

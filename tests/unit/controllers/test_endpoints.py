@@ -133,6 +133,25 @@ def test_a_pod_that_no_longer_matches_leaves_and_a_deleted_service_takes_its_end
     run(scenario())
 
 
+def test_endpoints_without_a_service_are_their_owners_own_affair() -> None:
+    alone = {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": "alone", "namespace": "default"},
+        "subsets": [{"addresses": [{"ip": "10.0.0.1"}], "ports": [{"port": 80}]}],
+    }
+
+    async def scenario() -> None:
+        async with world("endpoints-controller") as here:
+            here.create("endpoints", alone)
+            await here.pass_time(1)
+            here.change("endpoints", "default", "alone", lambda obj: obj["metadata"].update(labels={"mine": "yes"}))
+            await here.pass_time(60)
+            assert here.server.find("endpoints", "default", "alone") is not None
+
+    run(scenario())
+
+
 def test_a_service_without_a_selector_is_left_to_others() -> None:
     async def scenario() -> None:
         async with world(*CONTROLLERS) as here:

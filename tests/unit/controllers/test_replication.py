@@ -1,9 +1,11 @@
+import asyncio
 import itertools
 
 import pytest
 
 from kubecore.api import errors
 from kubecore.api.scheme import core
+from kubecore.client.transport import Request
 from kubecore.controllers import pods
 from kubecore.controllers.replication import Plan, plan
 from support.controllers import World, replica_set, run, running, world
@@ -182,6 +184,35 @@ def test_a_refused_pod_shows_in_the_status_and_costs_few_requests() -> None:
             await here.pass_time(300)
             assert len(here.server.all("pods")) == 100
             assert "conditions" not in status_of(here, "ReplicaSet")
+
+    run(scenario())
+
+
+def scale_down(here: World) -> None:
+    here.change("replicasets", "default", "web", lambda obj: obj["spec"].update(replicas=1))
+
+
+def test_an_owner_changed_while_its_status_is_written_is_seen_as_it_is_now() -> None:
+    async def scenario() -> None:
+        async with world(*CONTROLLERS) as here:
+            written: list[str] = []
+
+            def scaled_meanwhile(request: Request) -> errors.StatusError | None:
+                if request.method == "POST" and request.path.endswith("/pods") and here.server.all("pods"):
+                    return errors.Forbidden("exceeded quota")
+                if request.method == "PUT" and request.path.endswith("/status"):
+                    written.append(request.path)
+                    if len(written) == 1:
+                        asyncio.get_running_loop().call_later(0.1, scale_down, here)
+                return None
+
+            here.server.refusals.append(scaled_meanwhile)
+            here.server.answer_delay_seconds = 1.0
+            here.create("replicasets", replica_set("web", replicas=2))
+            await here.pass_time(10)
+            status = status_of(here, "ReplicaSet")
+            assert "conditions" not in status
+            assert status["observedGeneration"] == 2
 
     run(scenario())
 

@@ -1,5 +1,6 @@
-"""What exists before the first client comes: the system's namespaces, the `kubernetes` Service and where it leads, the two
-system priority classes. Run at every start; what is there already stays as it is, except the server's own address.
+"""What exists before the first client comes: the system's namespaces, the `kubernetes` Service and where it leads, the
+network that Services get their addresses from, the two system priority classes. Run at every start; what is there
+already stays as it is, except the server's own address.
 
 Written past admission and validation: these objects are the ground that both stand on (and a server on a loopback address
 is no valid endpoint for anybody else).
@@ -33,6 +34,8 @@ def ensure_bootstrap_objects(registry: Registry, *, address: str, port: int) -> 
     for name, (value, description) in PRIORITY_CLASSES.items():
         resource = scheme.resource("scheduling.k8s.io", "v1", "priorityclasses")
         _ensure(registry, resource, "", name, {"value": value, "description": description})
+    networks = scheme.resource("networking.k8s.io", "v1", "servicecidrs")
+    _ensure(registry, networks, "", SERVICE_NAME, _service_networks(registry))
     service = _service(registry, port)
     _ensure(registry, scheme.core("services"), "default", SERVICE_NAME, service)
     for resource, obj in _endpoints(address, port):
@@ -76,6 +79,18 @@ def _namespace(name: str) -> Object:
         "spec": {"finalizers": [FINALIZER]},
         "status": {"phase": "Active"},
     }
+
+
+def _service_networks(registry: Registry) -> Object:
+    ready = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "",
+        "message": "Kubernetes default Service CIDR is ready",
+        "lastTransitionTime": registry.environment.now(),
+    }
+    networks = [str(network) for network in registry.environment.service_networks]
+    return {"spec": {"cidrs": networks}, "status": {"conditions": [ready]}}
 
 
 def _service(registry: Registry, port: int) -> Object:

@@ -127,6 +127,12 @@ NOT_ACTED_ON: dict[Row, str] = {
         "horizontalpodautoscalers",
     ): "no autoscaler runs yet: the HorizontalPodAutoscaler is stored and nothing is scaled by it",
     ("networking.k8s.io", "networkpolicies"): "network policies are not enforced yet: the NetworkPolicy is only stored",
+    ("networking.k8s.io", "servicecidrs"): (
+        "only the networks of --service-cidr are used yet: the ServiceCIDR is only stored"
+    ),
+    ("networking.k8s.io", "ipaddresses"): (
+        "Services' addresses are not kept as IPAddresses yet: the IPAddress is only stored"
+    ),
     ("networking.k8s.io", "ingresses"): "no ingress controller runs: the Ingress is only stored",
     ("policy", "poddisruptionbudgets"): (
         "no disruption controller runs yet: the PodDisruptionBudget's status is not kept up, so it refuses every eviction"

@@ -26,6 +26,9 @@ def test_the_ground_is_laid() -> None:
         ("system-cluster-critical", 2_000_000_000),
         ("system-node-critical", 2_000_001_000),
     ]
+    networks = api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes").ok()
+    assert networks["spec"]["cidrs"] == ["10.96.0.0/12"]
+    assert [(row["type"], row["status"]) for row in networks["status"]["conditions"]] == [("Ready", "True")]
     service = api.get(f"{SERVICES}/kubernetes").ok()
     assert (service["spec"]["clusterIP"], service["spec"]["ports"][0]["port"]) == ("10.96.0.1", 443)
     endpoints = api.get("/api/v1/namespaces/default/endpoints/kubernetes").ok()

@@ -164,6 +164,22 @@ REFUSED: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
         {"securityContext": {"runAsUser": -1}},
         [("FieldValueInvalid", "spec.securityContext.runAsUser")],
     ),
+    (
+        "sysctls that no kernel has",
+        {
+            "securityContext": {
+                "sysctls": [
+                    {"name": "foo-", "value": "bar"},
+                    {"name": "kernel/shmmax", "value": "1"},
+                    {"name": "bar..", "value": "42"},
+                ]
+            }
+        },
+        [
+            ("FieldValueInvalid", "spec.securityContext.sysctls[0].name"),
+            ("FieldValueInvalid", "spec.securityContext.sysctls[2].name"),
+        ],
+    ),
     ("an unknown restart policy", {"restartPolicy": "Maybe"}, [("FieldValueNotSupported", "spec.restartPolicy")]),
     ("an unknown DNS policy", {"dnsPolicy": "Guess"}, [("FieldValueNotSupported", "spec.dnsPolicy")]),
     ("no DNS and no servers", {"dnsPolicy": "None"}, [("FieldValueRequired", "spec.dnsConfig")]),

@@ -54,6 +54,7 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
         "spec": {"defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}
     },
     ("networking.k8s.io", "networkpolicies"): {"spec": {"podSelector": {}}},
+    ("networking.k8s.io", "servicecidrs"): {"spec": {"cidrs": ["10.7.0.0/16"]}},
     ("storage.k8s.io", "storageclasses"): {"provisioner": "example.com/x"},
     ("apps", "replicasets"): {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
     ("apps", "deployments"): {"spec": {"selector": SELECTOR, "template": TEMPLATE}},
@@ -313,6 +314,9 @@ REFUSED_CREATES += [
         "spec.defaultBackend.name",
     ),
     (NET, "networkpolicies", {"spec": {"policyTypes": ["Both"]}}, "FieldValueNotSupported", "spec.policyTypes[0]"),
+    (NET, "servicecidrs", {"spec": {"cidrs": []}}, "FieldValueRequired", "spec.cidrs"),
+    (NET, "servicecidrs", {"spec": {"cidrs": ["10.7.0.1/16"]}}, "FieldValueInvalid", "spec.cidrs[0]"),
+    (NET, "servicecidrs", {"spec": {"cidrs": ["10.7.0.0/16", "10.8.0.0/16"]}}, "FieldValueInvalid", "spec.cidrs"),
     ("storage.k8s.io", "storageclasses", {"provisioner": None}, "FieldValueRequired", "provisioner"),
 ]
 
@@ -320,6 +324,7 @@ REFUSED_UPDATES: list[Change] = [
     ("", "persistentvolumeclaims", {"spec": {"accessModes": ["ReadWriteMany"]}}, "FieldValueForbidden", "spec"),
     ("storage.k8s.io", "storageclasses", {"provisioner": "example.com/y"}, "FieldValueForbidden", "provisioner"),
     ("", "secrets", {"type": "example.com/other"}, "FieldValueInvalid", "type"),
+    (NET, "servicecidrs", {"spec": {"cidrs": ["10.8.0.0/16"]}}, "FieldValueInvalid", "spec.cidrs[0]"),
     (
         "",
         "nodes",

@@ -18,6 +18,7 @@ from kubecore.apiserver.access.admission.limit_ranger import LimitRanger
 from kubecore.apiserver.access.admission.namespace_lifecycle import NamespaceLifecycle
 from kubecore.apiserver.access.admission.priority import Priority
 from kubecore.apiserver.access.admission.resource_quota import ResourceQuota
+from kubecore.apiserver.access.admission.runtime_class import RuntimeClass
 from kubecore.apiserver.access.admission.service_account import ServiceAccount
 from kubecore.apiserver.access.admission.taint_nodes_by_condition import TaintNodesByCondition
 from kubecore.apiserver.registry.admission import AdmissionChain, Plugin
@@ -47,6 +48,7 @@ _MAKERS: tuple[tuple[str, bool, Callable[[PluginOptions], Plugin]], ...] = (
     ("AlwaysPullImages", False, lambda _: AlwaysPullImages()),
     ("Priority", True, lambda _: Priority()),
     ("DefaultTolerationSeconds", True, _default_toleration_seconds),
+    ("RuntimeClass", True, lambda _: RuntimeClass()),
     ("ResourceQuota", True, lambda _: ResourceQuota()),
 )
 """(name, on by default, how it is made), in the order in which they run."""
@@ -78,7 +80,6 @@ NOT_YET = frozenset(
         "PodSecurity",
         "PodTolerationRestriction",
         "PodTopologyLabels",
-        "RuntimeClass",
         "StorageObjectInUseProtection",
         "ValidatingAdmissionPolicy",
         "ValidatingAdmissionWebhook",

@@ -7,7 +7,16 @@ from collections.abc import Callable
 from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry import kinds
 from kubecore.apiserver.registry.environment import Environment
-from kubecore.apiserver.registry.strategies import config, coordination, endpoints, quotas, rbac, stored, workloads
+from kubecore.apiserver.registry.strategies import (
+    config,
+    coordination,
+    endpoints,
+    quotas,
+    rbac,
+    service_networks,
+    stored,
+    workloads,
+)
 from kubecore.apiserver.registry.strategies.namespaces import NamespaceStrategy
 from kubecore.apiserver.registry.strategies.nodes import NodeStrategy
 from kubecore.apiserver.registry.strategies.pods import PodStrategy
@@ -24,6 +33,7 @@ STRATEGIES: dict[tuple[str, str], Callable[[Resource, Environment], Strategy]] =
     **endpoints.STRATEGIES,
     **quotas.STRATEGIES,
     **rbac.STRATEGIES,
+    **service_networks.STRATEGIES,
     **stored.STRATEGIES,
     **workloads.STRATEGIES,
 }

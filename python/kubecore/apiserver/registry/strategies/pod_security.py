@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from kubecore.api import validation as v
 
 ID_MAX = 0xFFFFFFFF
 _ID_RANGE = v.range_problem(0, ID_MAX)
+_SYSCTL_SEGMENT = "[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_SYSCTL_PATTERN = rf"^({_SYSCTL_SEGMENT}[\./])*{_SYSCTL_SEGMENT}$"
+_SYSCTL = re.compile(_SYSCTL_PATTERN)
+SYSCTL_BYTES_MAX = 253
 _SECCOMP = ("Localhost", "RuntimeDefault", "Unconfined")
 
 
@@ -43,6 +48,9 @@ def validate_pod_security(context: dict[str, Any], at: str) -> v.Errors:
         name = sysctl.get("name")
         if not name:
             errors.append(v.required(f"{at}.sysctls[{index}].name"))
+        elif len(name) > SYSCTL_BYTES_MAX or not _SYSCTL.fullmatch(name):
+            detail = f"must have at most {SYSCTL_BYTES_MAX} characters and match regex {_SYSCTL_PATTERN}"
+            errors.append(v.invalid_value(f"{at}.sysctls[{index}].name", name, detail))
         elif name in names:
             errors.append(v.duplicate(f"{at}.sysctls[{index}].name", name))
         names.add(name or "")

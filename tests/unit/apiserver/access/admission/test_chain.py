@@ -19,6 +19,7 @@ def test_the_default_plugins_run_in_upstreams_order() -> None:
         "TaintNodesByCondition",
         "Priority",
         "DefaultTolerationSeconds",
+        "RuntimeClass",
         "ResourceQuota",
     ]
 
