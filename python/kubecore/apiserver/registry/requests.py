@@ -106,9 +106,9 @@ def read_object(
     """The body as an object of that kind, pruned and defaulted. Unknown and duplicate fields are judged by
     fieldValidation. Raises BadRequest, UnsupportedMediaType."""
     media_type = content_type(call) or JSON
-    body = call.body
+    body, strict_errors = call.body, list[str]()
     if media_type == YAML:
-        body = yaml_body.to_json(body)
+        body, strict_errors = yaml_body.to_json(body)
         media_type = JSON
     elif media_type not in BODY_TYPES:
         raise unsupported_media_type(BODY_TYPES)
@@ -116,15 +116,16 @@ def read_object(
         decoded = codec.decode(group, version, kind, body, media_type=media_type, defaults=defaults)
     except codec.DecodeError as error:
         raise BadRequest(str(error)) from error
-    if decoded.strict_errors:
-        judge_strictness(decoded.strict_errors, options, warnings, kind, version)
+    strict_errors += decoded.strict_errors
+    if strict_errors:
+        judge_strictness(strict_errors, options, warnings, kind, version)
     return decoded.object
 
 
 def judge_strictness(errors: list[str], options: Options, warnings: list[str], kind: str, version: str) -> None:
     """Strict refuses, Warn warns, Ignore ignores."""
     if options.field_validation == "Warn":
-        warnings.extend(errors)
+        warnings.extend(error.replace("\n ", "") for error in errors)
     elif options.field_validation == "Strict":
         listed = ", ".join(errors)
         raise BadRequest(
@@ -180,7 +181,7 @@ def _delete_options_of_body(call: Call) -> dict[str, Any]:
     if media_type not in (JSON, YAML):
         raise unsupported_media_type(BODY_TYPES)
     try:
-        options = decode_json(yaml_body.to_json(call.body) if media_type == YAML else call.body)
+        options = decode_json(yaml_body.to_json(call.body)[0] if media_type == YAML else call.body)
     except msgspec.DecodeError as error:
         raise BadRequest(f"couldn't get version/kind; json parse error: {error}") from error
     if not isinstance(options, dict):

@@ -21,6 +21,21 @@ class _Loader(_BASE):  # type: ignore[misc]  # the C loader where libyaml is the
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own protocol
 
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.duplicates: list[tuple[int, str]] = []
+        """(line, key) of each key that its map has already."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen: set[str] = set()
+        for key, _ in getattr(node, "value", ()):
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                self.duplicates.append((key.start_mark.line + 1, key.value))
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
 
 for _tag, _pattern, _first in (
     ("bool", r"^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$", "yYnNtTfFoO"),
@@ -36,15 +51,21 @@ for _tag, _pattern, _first in (
     )
 
 
-def to_json(body: bytes) -> bytes:
-    """The first document. Raises BadRequest, RequestEntityTooLarge."""
+def to_json(body: bytes) -> tuple[bytes, list[str]]:
+    """The document, and what a strict reader says of keys that are there twice (the last one counts). Raises BadRequest,
+    RequestEntityTooLarge."""
     try:
-        value = yaml.load(body, Loader=_Loader)
+        loader = _Loader(body)
+        try:
+            value = loader.get_single_data()
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise BadRequest(f"error converting YAML to JSON: {error}") from error
     if _expanded_nodes(value, {}) > EXPANDED_NODES_MAX:
         raise RequestEntityTooLarge(f"the YAML body expands to more than {EXPANDED_NODES_MAX} values")
-    return encode_json(value)
+    lines = [f'  line {line}: key "{key}" already set in map' for line, key in sorted(loader.duplicates)]
+    return encode_json(value), ["\n".join(["yaml: unmarshal errors:", *lines])] if lines else []
 
 
 def _expanded_nodes(value: Any, known: dict[int, int]) -> int:

@@ -258,6 +258,16 @@ def test_a_body_in_yaml_is_understood(api: Api) -> None:
     assert api.post(CONFIG_MAPS, body, content_type="application/yaml").ok()["data"] == {"when": "2020-01-01"}
 
 
+def test_a_key_that_yaml_has_twice_is_judged_as_one_that_json_has_twice(api: Api) -> None:
+    body = b"metadata:\n  name: a\ndata:\n  k: old\n  k: new\n"
+    refused = api.post(CONFIG_MAPS, body, content_type="application/yaml", query={"fieldValidation": "Strict"})
+    assert refused.status == 400
+    assert 'strict decoding error: yaml: unmarshal errors:\n  line 5: key "k" already set in map' in refused.message
+    warned = api.post(CONFIG_MAPS, body, content_type="application/yaml")
+    assert warned.ok()["data"] == {"k": "new"}
+    assert warned.warnings == [r"yaml: unmarshal errors: line 5: key \"k\" already set in map"]
+
+
 def test_yaml_that_expands_without_end_is_refused(api: Api) -> None:
     bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n"
     for before, after in zip("abcdefg", "bcdefgh", strict=True):
