@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::{PatchError, parse, undecodable, wrong_type};
+use crate::reader::DEPTH_MAX;
 
 const OPERATIONS_MAX: usize = 10_000;
 /// What all copy operations of a patch may copy: the limit on a request's body.
@@ -19,6 +20,7 @@ pub fn apply(current: Value, body: &[u8]) -> Result<Value, PatchError> {
     }
     let mut document = current;
     let mut copied_bytes = 0;
+    let mut nesting = Nesting::default();
     for operation in &operations {
         match text(operation, "op").unwrap_or("unknown") {
             "add" => add(&mut document, operation),
@@ -29,8 +31,67 @@ pub fn apply(current: Value, body: &[u8]) -> Result<Value, PatchError> {
             "copy" => copy(&mut document, operation, &mut copied_bytes),
             other => does_not_apply(format!("Unexpected kind: {other}")),
         }?;
+        nesting.judge(operation, &document)?;
     }
     Ok(document)
+}
+
+/// Keeps moves and copies from nesting a document ever deeper: whoever walks it, and be it to free it, needs stack for each level.
+/// It counts what an operation can add at most, and looks at the document only when that comes to too much.
+struct Nesting {
+    at_most: usize,
+}
+
+/// The parser refuses what is deeper.
+const PARSED_DEPTH_MAX: usize = 128;
+const UNSEEN_DEPTH_MAX: usize = 2 * DEPTH_MAX;
+
+impl Default for Nesting {
+    fn default() -> Self {
+        Nesting {
+            at_most: PARSED_DEPTH_MAX,
+        }
+    }
+}
+
+impl Nesting {
+    /// To be called after each operation.
+    fn judge(&mut self, operation: &Operation, document: &Value) -> Outcome {
+        let steps = text(operation, "path").map_or(0, |path| path.matches('/').count());
+        let added = match text(operation, "op") {
+            Some("add" | "replace") => steps + PARSED_DEPTH_MAX,
+            Some("move" | "copy") => steps + self.at_most,
+            _ => 0,
+        };
+        self.at_most = self.at_most.max(added);
+        if self.at_most <= UNSEEN_DEPTH_MAX {
+            return Ok(());
+        }
+        self.at_most = depth(document);
+        if self.at_most > DEPTH_MAX {
+            return Err(PatchError::TooLarge(format!(
+                "the patch nests the object deeper than {DEPTH_MAX} levels"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// How many arrays and objects lie inside one another.
+fn depth(document: &Value) -> usize {
+    let mut deepest = 0;
+    let mut left = vec![(document, 1)];
+    while let Some((value, level)) = left.pop() {
+        deepest = deepest.max(level);
+        match value {
+            Value::Array(items) => left.extend(items.iter().map(|item| (item, level + 1))),
+            Value::Object(members) => {
+                left.extend(members.values().map(|member| (member, level + 1)));
+            }
+            _ => (),
+        }
+    }
+    deepest
 }
 
 /// The operations of a patch.
@@ -413,6 +474,44 @@ mod tests {
             patched(json!({"a": ["xxxx"]}), &Value::Array(doubling)),
             Err(PatchError::TooLarge(_))
         ));
+    }
+
+    #[test]
+    fn moves_cannot_nest_an_object_without_end() {
+        // Each pair puts all that was so far to the bottom of a new value of a hundred levels.
+        let value: Value = serde_json::from_str(&format!(
+            "{}{}{}",
+            r#"{"x":"#.repeat(100),
+            "{}",
+            "}".repeat(100)
+        ))
+        .unwrap();
+        let mut operations = vec![json!({"op": "add", "path": "/0", "value": value})];
+        for number in 1..2000 {
+            let bottom = format!("/{number}{}/y", "/x".repeat(100));
+            operations
+                .push(json!({"op": "add", "path": format!("/{number}"), "value": value.clone()}));
+            operations
+                .push(json!({"op": "move", "from": format!("/{}", number - 1), "path": bottom}));
+        }
+        assert!(matches!(
+            patched(json!({}), &Value::Array(operations)),
+            Err(PatchError::TooLarge(_))
+        ));
+    }
+
+    #[test]
+    fn many_moves_of_what_is_shallow_are_fine() {
+        let mut operations = Vec::new();
+        for _ in 0..2000 {
+            operations.push(json!({"op": "move", "from": "/a/b/c/d", "path": "/a/b/c/e"}));
+            operations.push(json!({"op": "move", "from": "/a/b/c/e", "path": "/a/b/c/d"}));
+        }
+        let document = json!({"a": {"b": {"c": {"d": 1}}}});
+        assert_eq!(
+            patched(document.clone(), &Value::Array(operations)),
+            Ok(document)
+        );
     }
 
     proptest::proptest! {

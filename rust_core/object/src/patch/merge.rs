@@ -25,7 +25,8 @@ fn merge_into(out: &mut Vec<u8>, current: &[u8], mut patch: Map<String, Value>) 
     out.push(b'{');
     let start = out.len();
     for (key, value) in scan::members(current) {
-        let change = scan::key_text(key).and_then(|name| patch.shift_remove(&*name));
+        // Taken, and null is left: removing it would move all that follow, once for each member.
+        let change = scan::key_text(key).and_then(|name| patch.get_mut(&*name).map(Value::take));
         if change == Some(Value::Null) {
             continue;
         }

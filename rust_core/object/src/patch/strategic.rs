@@ -10,6 +10,8 @@
 //! | `$setElementOrder/x: [..]` | order the list `x` like this; elements only the server has keep their place among them |
 //! | null | remove the member |
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use super::strategic_list::{self, ListFacts};
@@ -96,11 +98,13 @@ pub(super) fn merge_map(
     }
     retain_keys(&mut current, &mut patch)?;
     set_element_orders(&mut current, &mut patch, definition)?;
+    // Removed together: each on its own would move all that follow.
+    let mut gone = HashSet::new();
     for (name, change) in patch {
         match name.strip_prefix(DELETE_FROM_LIST) {
             Some(list) => delete_from_list(&mut current, list, &change)?,
             None if change.is_null() => {
-                current.shift_remove(&name);
+                gone.insert(name);
             }
             None => {
                 // The member keeps its place: the order of fields is the order in which objects are written.
@@ -110,11 +114,14 @@ pub(super) fn merge_map(
                         current.insert(name, merged);
                     }
                     None => {
-                        current.shift_remove(&name);
+                        gone.insert(name);
                     }
                 }
             }
         }
+    }
+    if !gone.is_empty() {
+        current.retain(|name, _| !gone.contains(name));
     }
     Ok(current)
 }
@@ -192,6 +199,7 @@ fn set_element_orders(
             continue;
         };
         strategic_list::check_order(change.as_deref().unwrap_or_default(), &order, &facts)?;
+        strategic_list::bounded(before.len() + order.len())?;
         let (merged, server_order) = match change {
             None => (before.clone(), before),
             Some(change) if facts.merges => {

@@ -10,12 +10,25 @@ use super::PatchError;
 use super::strategic::{DIRECTIVE, malformed, merge_map, without_directives};
 use crate::facts::DefinitionId;
 
+/// Of a list and its patch together. Each element is looked for among all others, and everybody waits for a patch: no list that is
+/// merged (ports, owners, conditions) comes near it.
+const ELEMENTS_MAX: usize = 10_000;
+
 /// What the fact table says about a list.
 pub(super) struct ListFacts {
     pub merges: bool,
     pub key: Option<&'static str>,
     /// Of the elements, if they are objects of known fields.
     pub definition: Option<DefinitionId>,
+}
+
+pub(super) fn bounded(elements: usize) -> Result<(), PatchError> {
+    if elements <= ELEMENTS_MAX {
+        return Ok(());
+    }
+    Err(PatchError::TooLarge(format!(
+        "The allowed maximum elements in a merged list is {ELEMENTS_MAX}, got {elements}"
+    )))
 }
 
 /// Merges a patch's list into the server's.
@@ -27,6 +40,7 @@ pub(super) fn merge(
     let Some(first) = before.first().or(patch.first()) else {
         return Ok(before);
     };
+    bounded(before.len() + patch.len())?;
     let is_map = first.is_object();
     if before.iter().chain(&patch).any(|item| item.is_array()) {
         return Err(PatchError::DoesNotApply(

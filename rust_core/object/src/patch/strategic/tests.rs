@@ -44,6 +44,36 @@ fn containers_merge_by_name() {
 }
 
 #[test]
+fn lists_that_nobody_merges_are_refused_before_they_cost_anything() {
+    let names = |from: usize, to: usize| -> Vec<Value> {
+        (from..to)
+            .map(|number| json!(format!("f{number}")))
+            .collect()
+    };
+    let current = json!({"metadata": {"finalizers": names(0, 6000)}});
+    for patch in [
+        json!({"metadata": {"finalizers": names(6000, 12000)}}),
+        json!({"metadata": {"$setElementOrder/finalizers": names(0, 6000)}}),
+    ] {
+        let refused = patched("Pod", current.clone(), &patch);
+        assert!(matches!(refused, Err(PatchError::TooLarge(_))));
+    }
+    let little = json!({"metadata": {"finalizers": ["f0"]}});
+    assert!(patched("Pod", current, &little).is_ok());
+}
+
+#[test]
+fn members_that_a_patch_nulls_go_and_the_others_keep_their_places() {
+    let current = json!({"metadata": {"labels": {"a": "1", "b": "2", "c": "3", "d": "4"}}});
+    let patch = json!({"metadata": {"labels": {"c": null, "a": null, "x": null, "d": "5"}}});
+    let merged = patched("Pod", current, &patch).unwrap();
+    assert_eq!(
+        merged.to_string(),
+        r#"{"metadata":{"labels":{"b":"2","d":"5"}}}"#
+    );
+}
+
+#[test]
 fn tolerations_are_replaced() {
     let current = json!({"spec": {"tolerations": [{"key": "a"}, {"key": "b"}]}});
     let patch = json!({"spec": {"tolerations": [{"key": "c"}]}});
