@@ -10,6 +10,7 @@ from tests.support.registry import PODS, Api, pod
 
 from kubecore.api.errors import Unauthorized
 from kubecore.apiserver.access.admission.chain import PluginOptions, build_chain
+from kubecore.apiserver.access.admission.limit_ranger import LimitRanger
 from kubecore.apiserver.access.admission.resource_quota import ResourceQuota
 from kubecore.apiserver.access.authenticate import TOKEN_HOLDS_SECONDS, Authenticator
 from kubecore.apiserver.access.authorize import RbacAuthorizer, build_authorizer
@@ -60,6 +61,37 @@ def test_what_was_not_created_is_not_charged() -> None:
     api.post(PODS, pod("dry"), query={"dryRun": "All"}).ok()
     assert api.post(PODS, pod("bad", restartPolicy="Sometimes")).reason == "Invalid"
     assert used(api) == {"pods": "1"}
+
+
+def sized(cpu: str) -> dict[str, Any]:
+    return {"containers": [{"name": "main", "image": "main:1", "resources": {"requests": {"cpu": cpu}}}]}
+
+
+def test_a_resize_is_charged_and_held_to_the_quota() -> None:
+    api = with_quota({"requests.cpu": "2"})
+    api.post(PODS, pod("web", **sized("1"))).ok()
+    api.patch(f"{PODS}/web/resize", {"spec": sized("2")}, kind="strategic").ok()
+    assert used(api) == {"requests.cpu": "2"}
+    refused = api.patch(f"{PODS}/web/resize", {"spec": sized("3")}, kind="strategic")
+    assert refused.status == 403
+    assert (
+        "exceeded quota: q, requested: requests.cpu=1, used: requests.cpu=2, limited: requests.cpu=2" in refused.message
+    )
+
+
+def test_a_resize_is_held_to_the_namespaces_limits() -> None:
+    api = Api(LimitRanger())
+    api.post("/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "default"}}).ok()
+    limits = {"limits": [{"type": "Container", "max": {"cpu": "2"}, "default": {"cpu": "2"}}]}
+    limit_range = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": limits}
+    api.post("/api/v1/namespaces/default/limitranges", limit_range).ok()
+    api.post(PODS, pod("web", **sized("1"))).ok()
+    spec = {"containers": [{"name": "main", "resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "3"}}}]}
+    refused = api.patch(f"{PODS}/web/resize", {"spec": spec}, kind="strategic")
+    assert (refused.status, refused.message) == (
+        403,
+        'pods "web" is forbidden: maximum cpu usage per Container is 2, but limit is 3',
+    )
 
 
 def secured() -> tuple[Api, Authenticator]:

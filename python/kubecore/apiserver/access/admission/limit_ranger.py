@@ -14,7 +14,7 @@ from kubecore.api import quantity
 from kubecore.api.amounts import Amounts, canonical, pod_amounts
 from kubecore.api.meta import Object
 from kubecore.api.scheme import core
-from kubecore.apiserver.access.admission.refusal import is_pod, refusal
+from kubecore.apiserver.access.admission.refusal import is_pod, is_resize, refusal
 from kubecore.apiserver.access.authorize import go_errors
 from kubecore.apiserver.registry.admission import AdmissionRequest, BasePlugin
 
@@ -41,7 +41,9 @@ class LimitRanger(BasePlugin):
 
 
 def _problems_of(request: AdmissionRequest) -> Callable[[Object, Object], Iterator[str]] | None:
-    """The check that a request needs, if any. A pod's resources cannot change, so only its creation is judged."""
+    """The check that a request needs, if any. A pod's resources change by `resize` only."""
+    if is_resize(request):
+        return _pod_problems
     if is_pod(request):
         return _pod_problems if request.operation == "CREATE" else None
     if request.resource.plural == "persistentvolumeclaims" and not request.subresource:

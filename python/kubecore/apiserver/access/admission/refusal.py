@@ -15,6 +15,11 @@ def refusal(request: AdmissionRequest, why: str) -> Forbidden:
     return forbidden(request.resource.plural, request.resource.group, name, why)
 
 
+def is_resize(request: AdmissionRequest) -> bool:
+    """A running pod asks for other resources: what holds for a new pod's holds for these."""
+    return request.resource.plural == "pods" and request.subresource == "resize" and not request.resource.group
+
+
 def is_pod(request: AdmissionRequest) -> bool:
     """The request is about a pod itself, not one of its subresources."""
     return request.resource.plural == "pods" and not request.subresource and not request.resource.group

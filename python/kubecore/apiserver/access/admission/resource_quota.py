@@ -19,7 +19,7 @@ from kubecore.api.quota_usage import (
     unstated,
 )
 from kubecore.api.scheme import core
-from kubecore.apiserver.access.admission.refusal import refusal
+from kubecore.apiserver.access.admission.refusal import is_resize, refusal
 from kubecore.apiserver.registry.admission import AdmissionRequest, BasePlugin, Companion
 
 
@@ -28,13 +28,16 @@ class ResourceQuota(BasePlugin):
 
     def validate(self, request: AdmissionRequest) -> None:
         obj = request.object
-        if obj is None or request.subresource or not request.namespace or request.resource.plural in IGNORED:
+        if obj is None or not request.namespace or request.resource.plural in IGNORED:
+            return
+        resized = is_resize(request)
+        if request.subresource and not resized:
             return
         quotas = request.storage.list(core("resourcequotas"), request.namespace)
         if not quotas:
             return
         evaluator = evaluator_for(request.resource)
-        if request.operation == "CREATE" or (request.operation == "UPDATE" and evaluator.on_update):
+        if request.operation == "CREATE" or (request.operation == "UPDATE" and (evaluator.on_update or resized)):
             concerned = [quota for quota in quotas if self._check_stated(request, obj, quota, evaluator)]
             self._charge(request, obj, concerned, evaluator)
 
