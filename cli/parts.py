@@ -70,7 +70,9 @@ def apiserver(verbose: bool, **given: Any) -> int:
 @click.option("--controllers", "chosen", default="*", show_default=True, help="As upstream: *, name, -name.")
 @click.option("--leader-elect", type=bool, default=True, show_default=True, help="Work only while holding the lease.")
 @click.option("--node-monitor-grace-period", type=Duration(), default=50.0, show_default="50s")
-@click.option("--node-monitor-period", type=Duration(), default=5.0, show_default="5s")
+@click.option(
+    "--node-monitor-period", type=Duration(), expose_value=False, help="Without effect: nothing here polls nodes."
+)
 @click.option("--root-ca-file", type=click.Path(path_type=Path, exists=True), default=None)
 @click.option("--service-account-private-key-file", type=click.Path(path_type=Path), default=None)
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
@@ -79,7 +81,6 @@ def controllers(
     chosen: str,
     leader_elect: bool,
     node_monitor_grace_period: float,
-    node_monitor_period: float,
     root_ca_file: Path | None,
     service_account_private_key_file: Path | None,
     verbose: bool,
@@ -88,7 +89,6 @@ def controllers(
     options = ClusterOptions(
         controllers=chosen,
         node_monitor_grace_seconds=node_monitor_grace_period,
-        node_monitor_period_seconds=node_monitor_period,
     )
     return run_loop(
         "controllers",

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession, web
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-CHUNK_BYTES = 64 * 1024
 BODY_MAX_BYTES = 4 * 1024 * 1024
 SHUTDOWN_SECONDS = 1.0
 HOP_BY_HOP = frozenset(

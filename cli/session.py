@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
@@ -121,8 +120,3 @@ def error_line(error: StatusError) -> str:
     if isinstance(error, Invalid):
         return f"The {error.message}" if error.details.get("causes") else f"Error: {error.message}"
     return f"Error from server ({error.status_reason}): {error.message}"
-
-
-def interactive() -> bool:
-    """Whether colour and progress are welcome."""
-    return sys.stdout.isatty()

@@ -11,7 +11,7 @@ from kubecore.apiserver.access.authenticate import CredentialKind, Identity
 from kubecore.apiserver.access.authorize import Attributes, Verdict
 from kubecore.apiserver.registry.admission import User
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
-from kubecore.apiserver.wire import APIServer, ServedResources
+from kubecore.apiserver.wire import APIServer, PostStartHook, ServedResources
 from kubecore.apiserver.wire.door import Call
 from kubecore.apiserver.wire.response import Response, of_json, of_status
 
@@ -91,9 +91,13 @@ def change_policy(storage: EmbeddedStorage) -> None:
     storage.store.put(POLICY_KEY, b"{}")
 
 
-def server(*, rules: Rules | None = None) -> tuple[APIServer, Rules]:
+def server(*, rules: Rules | None = None, unfinished: Sequence[PostStartHook] = ()) -> tuple[APIServer, Rules]:
+    """unfinished: hooks that have not run; without any, the server is started."""
     rules = rules or Rules()
     storage = EmbeddedStorage.memory(threadless=True)
-    made = APIServer(storage=storage, gate=rules, registry=Shelf(storage), served=ServedResources())
-    made.start()
+    made = APIServer(
+        storage=storage, gate=rules, registry=Shelf(storage), served=ServedResources(), post_start=unfinished
+    )
+    if not unfinished:
+        made.start()
     return made, rules

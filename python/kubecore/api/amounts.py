@@ -37,15 +37,6 @@ def add(first: Mapping[str, str], second: Mapping[str, str]) -> Amounts:
     return total
 
 
-def subtract(first: Mapping[str, str], second: Mapping[str, str]) -> Amounts:
-    """`first - second`; a name that only `second` has becomes negative."""
-    return add(first, {name: _negative(amount) for name, amount in second.items()})
-
-
-def _negative(amount: str) -> str:
-    return amount[1:] if amount.startswith("-") else amount if quantity.of(amount) == 0 else f"-{amount}"
-
-
 def maximum(first: Mapping[str, str], second: Mapping[str, str]) -> Amounts:
     largest = dict(first)
     for name, amount in second.items():

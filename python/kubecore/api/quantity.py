@@ -64,11 +64,6 @@ def value(quantity: str | int | float) -> int:
     return int(of(quantity).to_integral_value(rounding=ROUND_CEILING))
 
 
-def milli_value(quantity: str | int | float) -> int:
-    """In thousandths, rounded up: millicores."""
-    return int((of(quantity) * 1000).to_integral_value(rounding=ROUND_CEILING))
-
-
 def text_of(number: Decimal, *, binary: bool = False) -> str:
     """Upstream's canonical text: the largest suffix that needs no fraction. `binary`: prefer Ki, Mi, ..."""
     if number == 0:

@@ -70,7 +70,6 @@ def controller_options(options: ClusterOptions, keys: LoopKeys) -> dict[str, obj
     """As the controllers name what they can be told."""
     return {
         "node_monitor_grace_period_seconds": options.node_monitor_grace_seconds,
-        "node_monitor_period_seconds": options.node_monitor_period_seconds,
         "root_ca_pem": keys.ca_pem.decode(),
         "sign_token": keys.sign_token,
     }

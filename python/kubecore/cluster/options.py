@@ -8,8 +8,6 @@ from typing import Literal
 
 SERVICE_CIDR = "10.96.0.0/12"
 
-KubeconfigUse = Literal["own", "merge", "none"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterOptions:
@@ -41,7 +39,6 @@ class ClusterOptions:
     token_auth_file: Path | None = None
     runtime_config: str = ""
     node_monitor_grace_seconds: float = 50.0
-    node_monitor_period_seconds: float = 5.0
     default_not_ready_toleration_seconds: int = 300
     default_unreachable_toleration_seconds: int = 300
     node_lease_renew_seconds: float = 10.0

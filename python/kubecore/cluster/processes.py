@@ -197,7 +197,6 @@ class Processes:
                 *common,
                 f"--controllers={options.controllers}",
                 f"--node-monitor-grace-period={options.node_monitor_grace_seconds}s",
-                f"--node-monitor-period={options.node_monitor_period_seconds}s",
                 f"--service-account-private-key-file={self._directory / PKI_DIRECTORY / 'sa.key'}",
                 f"--root-ca-file={self._directory / PKI_DIRECTORY / 'ca.crt'}",
             ]

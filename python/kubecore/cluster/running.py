@@ -185,6 +185,9 @@ async def _run_loop(
         log.error("%s failed", name, exc_info=failure)
         announce(f"error: {failure!r}")
         return FAILED
+    if not stopped.is_set():
+        announce(f"error: {name} lost the lease {leader_elect}")
+        return FAILED
     return 0
 
 

@@ -32,11 +32,6 @@ AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 CONTROLLER_PREFIX = "system:controller:"
 
 
-def controller_identity(name: str) -> str:
-    """The user that a controller acts as: its own service account in kube-system, such as `replicaset-controller`."""
-    return f"system:serviceaccount:kube-system:{name}"
-
-
 def default_objects() -> list[tuple[str, Object]]:
     """(plural, object) of every default role and binding: roles before the bindings that name them."""
     cluster_roles = [_role("ClusterRole", row, "") for row in _cluster_role_rows()]

@@ -27,8 +27,6 @@ LEAF_LIFETIME_SECONDS = 365 * _DAY_SECONDS
 RENEW_BEFORE_SECONDS = 30 * _DAY_SECONDS
 
 ADMIN = ("kubernetes-admin", ("system:masters",))
-SCHEDULER = ("system:kube-scheduler", ())
-CONTROLLER_MANAGER = ("system:kube-controller-manager", ())
 
 
 def server_names(*, bind_address: str, service_ip: str) -> list[str]:

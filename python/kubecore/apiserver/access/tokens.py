@@ -24,8 +24,6 @@ from kubecore.apiserver.registry.admission import StorageReader, User
 
 DEFAULT_ISSUER = "https://kubernetes.default.svc.cluster.local"
 LEGACY_ISSUER = "kubernetes/serviceaccount"
-EXPIRATION_SECONDS_MIN = 600
-EXPIRATION_SECONDS_MAX = 1 << 32
 WARN_ONLY_SECONDS = 3607
 """What the kubelet's projected tokens ask for. Old clients never reload them, so they get a year and a note of when
 they should have."""

@@ -81,10 +81,6 @@ class APIServer:
         self._thread: threading.Thread | None = None
         self._wakeups: dict[asyncio.AbstractEventLoop, Wakeups] = {}
 
-    def add_hooks(self, hooks: Iterable[PostStartHook]) -> None:
-        """Before `start`."""
-        self._hooks.extend(hooks)
-
     def start(self) -> None:
         """Runs what must have happened before the server is ready. Raises what a hook raises."""
         for hook in self._hooks:

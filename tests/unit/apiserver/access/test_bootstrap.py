@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from kubecore.apiserver.access.authorize import Attributes, RbacAuthorizer
-from kubecore.apiserver.access.bootstrap import controller_identity, default_objects, reconciled
+from kubecore.apiserver.access.bootstrap import default_objects, reconciled
 from kubecore.apiserver.registry.admission import User
 
 from .worlds import World, rule
@@ -22,7 +22,11 @@ def authorizer() -> RbacAuthorizer:
 
 
 def controller(name: str) -> User:
-    return User(controller_identity(name), "", ("system:serviceaccounts", "system:serviceaccounts:kube-system"))
+    return User(
+        f"system:serviceaccount:kube-system:{name}",
+        "",
+        ("system:serviceaccounts", "system:serviceaccounts:kube-system"),
+    )
 
 
 @pytest.mark.parametrize(

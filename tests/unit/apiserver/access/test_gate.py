@@ -60,7 +60,7 @@ def test_a_default_role_that_was_deleted_comes_back(storage: EmbeddedStorage) ->
 def test_components_of_the_process_have_their_roles(gate: Gate) -> None:
     assert may(gate, "system:kube-scheduler", "list", "pods")
     assert not may(gate, "system:kube-scheduler", "list", "secrets")
-    assert may(gate, bootstrap.controller_identity("replicaset-controller"), "create", "pods")
+    assert may(gate, "system:serviceaccount:kube-system:replicaset-controller", "create", "pods")
     assert may(gate, "system:node:a", "get", "pods")
     assert may(gate, "kubernetes-admin", "delete", "secrets")
 

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from tests.support import wire
 
-from kubecore.apiserver.wire import APIServer, PostStartHook
+from kubecore.apiserver.wire import PostStartHook
 from kubecore.client import Response
 
+LATE = [PostStartHook("late", lambda: None)]
 
-def get(
-    path: str, query: Sequence[tuple[str, str]] = (), *, prepare: Callable[[APIServer], None] = lambda server: None
-) -> Response:
+
+def get(path: str, query: Sequence[tuple[str, str]] = (), *, unfinished: Sequence[PostStartHook] = ()) -> Response:
     async def ask() -> Response:
-        server, _ = wire.server()
-        prepare(server)
+        server, _ = wire.server(unfinished=unfinished)
         return await server.transport("t").request("GET", path, query)
 
     return asyncio.run(ask())
-
-
-def with_unfinished_hook(server: APIServer) -> None:
-    server.add_hooks([PostStartHook("late", lambda: None)])
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/livez", "/readyz", "/readyz/ping", "/healthz/etcd"])
@@ -39,16 +34,16 @@ def test_each_check_is_told_on_request() -> None:
 
 
 def test_a_failing_check_fails_the_endpoint_and_its_reason_is_withheld() -> None:
-    response = get("/readyz", prepare=with_unfinished_hook)
+    response = get("/readyz", unfinished=LATE)
     assert response.status == 500
     assert b"[-]poststarthook/late failed: reason withheld\n" in response.body
     assert response.body.endswith(b"readyz check failed\n")
-    single = get("/readyz/poststarthook/late", prepare=with_unfinished_hook)
+    single = get("/readyz/poststarthook/late", unfinished=LATE)
     assert (single.status, single.body) == (500, b"internal server error: not finished\n")
 
 
 def test_a_check_can_be_excluded_and_an_unknown_one_is_warned_about() -> None:
-    assert get("/readyz", [("exclude", "poststarthook/late")], prepare=with_unfinished_hook).status == 200
+    assert get("/readyz", [("exclude", "poststarthook/late")], unfinished=LATE).status == 200
     text = get("/livez", [("verbose", ""), ("exclude", "nonsense")]).body.decode()
     assert 'warn: some health checks cannot be excluded: no matches for "nonsense"\n' in text
 
