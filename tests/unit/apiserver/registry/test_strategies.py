@@ -20,6 +20,8 @@ NET = "networking.k8s.io"
 RBAC = "rbac.authorization.k8s.io"
 ROLE_REF = {"apiGroup": RBAC, "kind": "Role", "name": "r"}
 
+FLOWS = "flowcontrol.apiserver.k8s.io"
+
 GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("", "configmaps"): {"data": {"a": "1"}},
     ("", "secrets"): {"data": {"a": SECRET}},
@@ -66,6 +68,15 @@ GOOD: dict[tuple[str, str], dict[str, Any]] = {
     ("discovery.k8s.io", "endpointslices"): {"addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}]},
     ("policy", "poddisruptionbudgets"): {"spec": {"minAvailable": 1, "selector": SELECTOR}},
     ("scheduling.k8s.io", "priorityclasses"): {"value": 7},
+    ("apps", "controllerrevisions"): {"data": {"spec": {}}, "revision": 1},
+    (FLOWS, "flowschemas"): {"spec": {"priorityLevelConfiguration": {"name": "exempt"}}},
+    (FLOWS, "prioritylevelconfigurations"): {"spec": {"type": "Exempt"}},
+    ("node.k8s.io", "runtimeclasses"): {"handler": "runc"},
+    ("storage.k8s.io", "csistoragecapacities"): {"storageClassName": "fast"},
+    ("storage.k8s.io", "volumeattachments"): {
+        "spec": {"attacher": "example.com/x", "source": {"persistentVolumeName": "v"}, "nodeName": "n"}
+    },
+    ("storage.k8s.io", "volumeattributesclasses"): {"driverName": "example.com/x", "parameters": {"a": "b"}},
     (RBAC, "roles"): {"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]},
     (RBAC, "clusterroles"): {"rules": [{"verbs": ["get"], "nonResourceURLs": ["/healthz"]}]},
     (RBAC, "rolebindings"): {"roleRef": ROLE_REF, "subjects": [{"kind": "User", "apiGroup": RBAC, "name": "u"}]},
@@ -153,6 +164,22 @@ REFUSED_CREATES: list[Change] = [
     ("events.k8s.io", "events", {"deprecatedCount": 2}, "FieldValueInvalid", "count"),
     ("events.k8s.io", "events", {"action": None}, "FieldValueRequired", "action"),
     ("", "nodes", {"spec": {"podCIDR": "x", "podCIDRs": ["x"]}}, "FieldValueInvalid", "spec.podCIDRs[0]"),
+    ("apps", "controllerrevisions", {"data": None}, "FieldValueRequired", "data"),
+    ("apps", "controllerrevisions", {"revision": -1}, "FieldValueInvalid", "revision"),
+    (
+        FLOWS,
+        "flowschemas",
+        {"spec": {"priorityLevelConfiguration": None}},
+        "FieldValueRequired",
+        "spec.priorityLevelConfiguration.name",
+    ),
+    (FLOWS, "prioritylevelconfigurations", {"spec": {"type": "Some"}}, "FieldValueNotSupported", "spec.type"),
+    ("node.k8s.io", "runtimeclasses", {"handler": "a.b"}, "FieldValueInvalid", "handler"),
+    ("storage.k8s.io", "csistoragecapacities", {"storageClassName": ""}, "FieldValueInvalid", "storageClassName"),
+    ("storage.k8s.io", "volumeattachments", {"spec": {"attacher": ""}}, "FieldValueRequired", "spec.attacher"),
+    ("storage.k8s.io", "volumeattachments", {"spec": {"source": None}}, "FieldValueRequired", "spec.source"),
+    ("storage.k8s.io", "volumeattributesclasses", {"driverName": ""}, "FieldValueRequired", "driverName"),
+    ("storage.k8s.io", "volumeattributesclasses", {"parameters": None}, "FieldValueRequired", "parameters"),
     ("", "namespaces", {"metadata": {"name": "a.b"}}, "FieldValueInvalid", "metadata.name"),
     ("", "namespaces", {"spec": {"finalizers": ["mine"]}}, "FieldValueInvalid", "spec.finalizers"),
     (
@@ -321,6 +348,12 @@ REFUSED_CREATES += [
 ]
 
 REFUSED_UPDATES: list[Change] = [
+    ("apps", "controllerrevisions", {"data": {"spec": {"x": 1}}}, "FieldValueInvalid", "data"),
+    ("node.k8s.io", "runtimeclasses", {"handler": "other"}, "FieldValueInvalid", "handler"),
+    ("storage.k8s.io", "csistoragecapacities", {"storageClassName": "slow"}, "FieldValueInvalid", "storageClassName"),
+    ("storage.k8s.io", "volumeattachments", {"spec": {"nodeName": "m"}}, "FieldValueInvalid", "spec"),
+    ("storage.k8s.io", "volumeattributesclasses", {"driverName": "y"}, "FieldValueInvalid", "driverName"),
+    ("storage.k8s.io", "volumeattributesclasses", {"parameters": {"a": "c"}}, "FieldValueForbidden", "parameters"),
     ("", "persistentvolumeclaims", {"spec": {"accessModes": ["ReadWriteMany"]}}, "FieldValueForbidden", "spec"),
     ("storage.k8s.io", "storageclasses", {"provisioner": "example.com/y"}, "FieldValueForbidden", "provisioner"),
     ("", "secrets", {"type": "example.com/other"}, "FieldValueInvalid", "type"),
