@@ -321,7 +321,10 @@ impl Subscription {
     pub fn poll(&mut self, limit: usize) -> Result<Vec<Arc<Event>>, WatchError> {
         self.follower.looks();
         loop {
-            let read = self.topic.lock().read(self.cursor, limit);
+            // What is being published just now waits until all of it is: `progress` could not tell how much of it there is,
+            // and would fall behind what was polled. The wake comes after.
+            let head = self.hub.revision();
+            let read = self.topic.lock().read(self.cursor, limit, head);
             let Some(mut events) = read else {
                 return Err(WatchError::Expired {
                     oldest: self.hub.store.compacted_revision(),

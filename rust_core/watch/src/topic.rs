@@ -131,11 +131,14 @@ impl Ring {
                 .partition_point(|event| event.revision <= revision) as u64
     }
 
-    /// At most `limit` events from `cursor` on. `None`: the cursor lost events.
-    pub fn read(&self, cursor: u64, limit: usize) -> Option<Vec<Arc<Event>>> {
+    /// At most `limit` events from `cursor` on, none above `head`. `None`: the cursor lost events.
+    pub fn read(&self, cursor: u64, limit: usize, head: Revision) -> Option<Vec<Arc<Event>>> {
         // A cursor is never beyond the end: both only grow, and the cursor only by reading.
         let start = usize::try_from(cursor.checked_sub(self.first)?).ok()?;
-        let end = start.saturating_add(limit).min(self.events.len());
+        let mut end = start.saturating_add(limit).min(self.events.len());
+        while end > start && self.events[end - 1].revision > head {
+            end -= 1;
+        }
         Some(self.events.range(start..end).cloned().collect())
     }
 
