@@ -1,7 +1,7 @@
 """How often Python looks for garbage in a process that is a cluster.
 
 The parts hold hundreds of thousands of decoded objects, none of them in a cycle. The collector's usual rhythm walks over
-all of them again and again: measured, a quarter of the interpreter's time from POST to Running, to find nearly nothing.
+all of them again and again: measured, a fifth of the interpreter's time from POST to Running, to find nearly nothing.
 """
 
 from __future__ import annotations
