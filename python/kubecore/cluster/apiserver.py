@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import random
 import socket
 from pathlib import Path
@@ -31,6 +32,7 @@ from kubecore.cluster.options import ClusterOptions
 STORE_DIRECTORY = "store"
 PKI_DIRECTORY = "pki"
 DEFAULT_PORT = 6443
+WIRE_THREADS_MAX = 4
 
 
 class ApiServerPart:
@@ -92,6 +94,7 @@ class ApiServerPart:
                 self._options.port,
                 serving=self.certificates.server,
                 client_ca_pem=self.certificates.ca_pem,
+                threads=_wire_threads(),
             )
             self.url = f"https://{reachable(self._options.bind_address)}:{self._port}"
         self._server.start()
@@ -145,6 +148,11 @@ def _own_address() -> str:
             return "127.0.0.1"
         address: str = probe.getsockname()[0]
         return address
+
+
+def _wire_threads() -> int:
+    """One for every two cores that this process may use: the other half is for deciding, the log and the clients."""
+    return max(1, min(WIRE_THREADS_MAX, len(os.sched_getaffinity(0)) // 2))
 
 
 def free_port(bind_address: str) -> int:
