@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -74,3 +77,24 @@ def test_every_dependency_has_its_reason() -> None:
     named = {name for name in workspace if not name.startswith("kubecore-")}
     named |= {re.split(r"[<>=\[;]", text)[0].strip() for text in project}
     assert {name for name in named if name.lower() not in told} == set()
+
+
+def test_the_map_names_every_room() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    folders = {str(Path(file).parent) for file in tracked.splitlines()}
+    # A crate is one room; so are a tool, and what mirrors the package.
+    rooms = {folder for folder in folders if len(Path(folder).parts) <= 2 or folder.startswith("python/")}
+    told = (ROOT / "ARCHITECTURE.md").read_text()
+    unnamed = {room for room in rooms - {"."} if f"{Path(room).name}/`" not in told and f"`{room}`" not in told}
+    # What only holds other rooms has nothing to tell.
+    assert unnamed <= {"python", "python/kubecore", "python/kubecore/apiserver"}
+
+
+def test_what_a_package_exports_is_there() -> None:
+    packages = ["kubecore", *(m.name for m in pkgutil.walk_packages(kubecore.__path__, "kubecore.") if m.ispkg)]
+    for name in packages:
+        package = importlib.import_module(name)
+        exported = getattr(package, "__all__", [])
+        assert [each for each in exported if not hasattr(package, each)] == [], name
+        assert package.__doc__, f"{name} says what it is"
+    assert set(kubecore.__all__) == {"AsyncCluster", "Cluster", "ClusterOptions", "__version__"}
