@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,14 @@ def test_the_readmes_example() -> None:
         cluster.scale("replicationcontrollers", "myweb", replicas=5)
         cluster.wait_for("rc", "myweb", lambda rc: ready_replicas(rc) == 5)
         assert cluster.server in cluster.kubeconfig
+
+
+def test_the_example_program_does_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(EXAMPLES / "python_api.py"), run_name="__main__")
+    *pods, refusal = capsys.readouterr().out.splitlines()
+    assert len(pods) == 3
+    assert all(re.fullmatch(r"myweb-\w{5} runs on node-[01] at 10\.\d+\.\d+\.\d+", line) for line in pods)
+    assert refusal == 'services "myweb" not found'
 
 
 def ready_replicas(rc: dict[str, Any] | None) -> int:
