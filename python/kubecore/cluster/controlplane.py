@@ -41,6 +41,8 @@ class ControlPlane:
         self._server: ApiServerPart | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._loops: dict[str, Loop] = {}
+        self._merged = False
+        """Whether the user's kubeconfig names this cluster."""
 
     async def start(self) -> None:
         """Returns once the API server answers and the simulated nodes are registered. What was begun before a failure is
@@ -72,6 +74,7 @@ class ControlPlane:
             self.write_kubeconfig(self.options.kubeconfig)
         elif self.options.merge_kubeconfig:
             kubeconfig.merge(kubeconfig.user_path(), self._kubeconfig())
+            self._merged = True
 
     async def stop(self) -> None:
         """Loops first, then the server, which answers what is in flight and syncs."""
@@ -80,7 +83,7 @@ class ControlPlane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.stop()
-        if self.options.merge_kubeconfig and self.options.kubeconfig is None:
+        if self._merged:
             kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
     def client(self, identity: str) -> Client:

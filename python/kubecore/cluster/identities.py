@@ -19,7 +19,7 @@ from kubecore.api.meta import parse_timestamp
 from kubecore.client.client import Client
 from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import ClientConfig
-from kubecore.client.transport import Pairs, Request, Response, StreamRefused, Transport, WatchEvent
+from kubecore.client.transport import Pairs, Request, Response, StreamRefused, Transport, TransportError, WatchEvent
 
 TransportFor = Callable[[str], Transport]
 """Identity (a user name such as `system:kube-scheduler`) → a transport that acts as it."""
@@ -28,6 +28,10 @@ SERVICE_ACCOUNT_PREFIX = "system:serviceaccount:"
 TOKEN_SECONDS = 3600
 RENEW_AT = 0.8
 """A token is renewed when this share of its life is over."""
+
+RETIRED_MAX = 2
+"""Transports of former tokens that are kept for the watches still open on them; beyond it the oldest is closed, and its watches
+begin again."""
 
 
 class ServiceAccountTransport:
@@ -79,10 +83,15 @@ class ServiceAccountTransport:
     async def _transport(self) -> HttpTransport:
         async with self._lock:
             if self._inner is None or time.time() >= self._renew_at_seconds:
-                token = await self._token()
+                try:
+                    token = await self._token()
+                except errors.StatusError as refusal:
+                    raise TransportError(f"no token for {self._namespace}/{self._name}: {refusal}") from refusal
                 if self._inner is not None:
                     # Its watches go on with the token that they began with.
                     self._retired.append(self._inner)
+                    if len(self._retired) > RETIRED_MAX:
+                        await self._retired.pop(0).close()
                 config = replace(self._config, token=token, client_certificate_pem=b"", client_key_pem=b"")
                 self._inner = HttpTransport(config, user_agent=f"kubecore/{self._name}")
             return self._inner

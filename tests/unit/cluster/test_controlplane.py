@@ -12,6 +12,7 @@ import pytest
 import kubecore
 from kubecore.api.clock import LoopClock
 from kubecore.api.scheme import core
+from kubecore.apiserver.storage import StorageError
 from kubecore.client import virtual_loop
 from kubecore.cluster.controlplane import ADMIN, ControlPlane
 from kubecore.cluster.options import ClusterOptions
@@ -45,6 +46,22 @@ def test_controllers_that_failed_are_built_anew_and_carry_on(caplog: pytest.LogC
     assert [record.message for record in caplog.records if "started again" in record.message] == [
         "controllers failed and is started again"
     ]
+
+
+def test_a_cluster_that_could_not_start_leaves_the_others_kubeconfig_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config"
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    with kubecore.Cluster(data_dir=tmp_path / "d", storage="embedded", merge_kubeconfig=True) as first:
+        before = file.read_text()
+        port = int(first.server.rpartition(":")[2])
+        with pytest.raises(StorageError):
+            kubecore.Cluster(data_dir=tmp_path / "d", storage="embedded", merge_kubeconfig=True).start()
+        with pytest.raises(OSError, match="in use"):
+            kubecore.Cluster(port=port, merge_kubeconfig=True).start()
+        assert file.read_text() == before
+    assert "clusters: []" in file.read_text()
 
 
 def test_a_cluster_that_could_not_start_leaves_its_data_to_the_next(tmp_path: Path) -> None:
