@@ -32,6 +32,7 @@ mod request_info;
 mod resources;
 mod selection;
 mod serve;
+mod stall;
 mod status;
 mod tls;
 mod verdict;

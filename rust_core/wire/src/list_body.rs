@@ -1,21 +1,16 @@
-//! A list as an HTTP body. It holds a snapshot of the store, so a client that stops taking it loses it.
-//!
-//! A stalled connection is cut by `cut_io`; on HTTP/2 one stream may stall while its connection lives, and then nobody asks its body
-//! for more. So a long list is looked at every `STALL_TIMEOUT`: if nothing was taken in between, the snapshot is let go, and the
-//! stream ends with an error when it is next asked.
+//! A list as an HTTP body. It holds a snapshot of the store, so a client that stops taking it loses it (`stall`), and the stream ends
+//! with an error when it is next asked.
 
 use std::io;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::time::sleep;
 
-use crate::cut_io::STALL_TIMEOUT;
 use crate::door::Door;
 use crate::list::List;
 use crate::pretty::Printer;
+use crate::stall::{Snapshot, cut_if_stalled};
 
 /// Shorter lists fit into what hyper and the kernel queue, and are gone at once.
 const WATCHED_FROM_SEGMENT: u64 = 4;
@@ -52,10 +47,8 @@ impl ListBody {
         let mut held = self.held.lock();
         held.segments += 1;
         if held.segments == WATCHED_FROM_SEGMENT {
-            tokio::spawn(cut_if_stalled(
-                Arc::downgrade(&self.held),
-                self.door.clone(),
-            ));
+            let held: Arc<dyn Snapshot> = self.held.clone();
+            tokio::spawn(cut_if_stalled(Arc::downgrade(&held), self.door.clone()));
         }
         if held.cut {
             return Some(Err(io::ErrorKind::TimedOut.into()));
@@ -71,24 +64,16 @@ impl ListBody {
     }
 }
 
-async fn cut_if_stalled(held: Weak<Mutex<Held>>, door: Arc<Door>) {
-    let mut seen = 0;
-    loop {
-        sleep(STALL_TIMEOUT).await;
-        let Some(held) = held.upgrade() else { return };
-        let mut held = held.lock();
-        if held.list.is_none() {
-            return;
-        }
-        if held.segments == seen {
-            held.list = None;
-            held.cut = true;
-            door.metrics
-                .slow_readers_cut
-                .fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        seen = held.segments;
+impl Snapshot for Mutex<Held> {
+    fn taken(&self) -> Option<u64> {
+        let held = self.lock();
+        held.list.is_some().then_some(held.segments)
+    }
+
+    fn cut(&self) {
+        let mut held = self.lock();
+        held.list = None;
+        held.cut = true;
     }
 }
 
@@ -96,6 +81,7 @@ async fn cut_if_stalled(held: Weak<Mutex<Held>>, door: Arc<Door>) {
 mod tests {
     use super::*;
     use crate::accept::Transform;
+    use crate::cut_io::STALL_TIMEOUT;
     use crate::encoder::Encoder;
     use crate::options::Options;
     use crate::request::Query;
@@ -103,6 +89,8 @@ mod tests {
     use crate::selection::Selection;
     use kubecore_store::{Store, Txn, Value};
     use kubecore_watch::Hub;
+    use std::sync::atomic::Ordering;
+    use tokio::time::sleep;
 
     fn long_list() -> (ListBody, Arc<Door>) {
         let store = Arc::new(Store::memory(kubecore_store::Options::default()));

@@ -19,6 +19,7 @@ use crate::audit_id;
 use crate::door::{Door, PendingWatch};
 use crate::handover::{Settlement, Wants};
 use crate::listener::Phase;
+use crate::stall::cut_if_stalled;
 use crate::watch_stream::{Item, Step, WatchStream};
 
 const TICK: Duration = Duration::from_millis(5);
@@ -48,6 +49,8 @@ pub struct WatchBody {
     next_bookmark: Instant,
     ends: Instant,
     ending: bool,
+    /// Somebody looks whether the client takes what was there at the start.
+    is_looked_after: bool,
 }
 
 /// Wakes the task that writes the body.
@@ -88,6 +91,7 @@ impl WatchBody {
             next_bookmark: now + BOOKMARK_INTERVAL,
             ends,
             ending: false,
+            is_looked_after: false,
         }
     }
 
@@ -124,6 +128,7 @@ impl WatchBody {
             }
             this.fill_due_bookmark(now, &mut out);
             if !out.is_empty() {
+                this.look_after_start();
                 this.not_before = now + this.tick();
                 return Poll::Ready(Some(out.freeze()));
             }
@@ -145,6 +150,17 @@ impl WatchBody {
         let watches = self.door.metrics.watches.load(Ordering::Relaxed);
         let shared = TICK_PER_WATCHER * u32::try_from(watches).unwrap_or(0);
         shared.clamp(TICK, TICK_MAX)
+    }
+
+    /// A long start outlasts the first segment, and its snapshot must not wait for ever.
+    fn look_after_start(&mut self) {
+        if self.is_looked_after {
+            return;
+        }
+        self.is_looked_after = true;
+        if let Some(start) = self.stream.start_snapshot() {
+            tokio::spawn(cut_if_stalled(start, self.door.clone()));
+        }
     }
 
     fn sleep(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
@@ -272,6 +288,7 @@ mod tests {
     use kubecore_store::{Options, Store, Txn, Value};
     use kubecore_watch::Driver;
 
+    use crate::cut_io::STALL_TIMEOUT;
     use crate::door::Served;
     use crate::request::{Credential, Request};
     use crate::status::Status;
@@ -399,6 +416,25 @@ mod tests {
         let mut body = house.watch("timeoutSeconds=9223372036854775807");
         house.put("/registry/core/pods/a/1");
         assert!(segment(&mut body).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_start_that_nobody_takes_loses_its_snapshot_and_says_so() {
+        let house = House::new();
+        for number in 0..6000 {
+            house.put(&format!("/registry/core/pods/a/{number}"));
+        }
+        let mut body = house.watch("sendInitialEvents=true&resourceVersionMatch=NotOlderThan");
+        let first = segment(&mut body).await.unwrap();
+        assert!(first.contains("ADDED"));
+        let start = body.stream.start_snapshot().unwrap();
+        tokio::time::sleep(STALL_TIMEOUT * 3).await;
+        assert_eq!(start.upgrade().unwrap().taken(), None);
+        let mut last = String::new();
+        while let Some(text) = segment(&mut body).await {
+            last = text;
+        }
+        assert!(last.contains("ERROR") && last.contains("410"), "{last}");
     }
 
     #[tokio::test(start_paused = true)]

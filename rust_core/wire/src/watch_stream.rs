@@ -4,16 +4,19 @@
 //! client's form. Before anything is shown the policy epoch is compared, and read *after* the events were taken: if it has not moved,
 //! every one of them is older than any revocation. If it has, the events are held until Python has said yes again.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use kubecore_store::{Change, Entry, Event, Head, Revision, Store, View};
 use kubecore_watch::{Hub, Subscription, Wake, WatchError};
+use parking_lot::Mutex;
 
 use crate::encoder::Encoder;
 use crate::options::Options;
 use crate::request::Request;
 use crate::selection::Selection;
+use crate::stall::Snapshot;
 use crate::status::Status;
 use crate::verdict::VerdictCache;
 
@@ -52,10 +55,28 @@ pub struct WatchStream {
 
 /// The state at the start, told as ADDED events.
 struct Initial {
-    view: View,
+    start: Arc<Start>,
+    revision: Revision,
     prefix: String,
     after: String,
     bookmark: bool,
+}
+
+/// The snapshot at the start, which a client that does not take it loses.
+struct Start {
+    view: Mutex<Option<View>>,
+    batches: AtomicU64,
+}
+
+impl Snapshot for Start {
+    fn taken(&self) -> Option<u64> {
+        let is_held = self.view.lock().is_some();
+        is_held.then(|| self.batches.load(Ordering::Relaxed))
+    }
+
+    fn cut(&self) {
+        *self.view.lock() = None;
+    }
 }
 
 pub struct Scope {
@@ -112,7 +133,11 @@ impl WatchStream {
             let bookmark =
                 stream.options.bookmarks && stream.options.send_initial_events == Some(true);
             stream.initial = Some(Initial {
-                view,
+                revision: view.revision,
+                start: Arc::new(Start {
+                    view: Mutex::new(Some(view)),
+                    batches: AtomicU64::new(0),
+                }),
                 prefix,
                 after: String::new(),
                 bookmark,
@@ -139,7 +164,10 @@ impl WatchStream {
                 if !self.may_show(verdicts) {
                     return Step::Ask;
                 }
-                return Step::Items(self.initial_items());
+                match self.initial_items() {
+                    Some(items) => return Step::Items(items),
+                    None => continue,
+                }
             }
             if self.held.is_empty() && !self.take_events() {
                 return Step::Idle;
@@ -217,13 +245,19 @@ impl WatchStream {
         current == self.epoch
     }
 
-    fn initial_items(&mut self) -> Vec<Item> {
-        let Some(initial) = &mut self.initial else {
-            return Vec::new();
+    /// The next of what was there at the start; None if it has been taken away, which is an error then.
+    fn initial_items(&mut self) -> Option<Vec<Item>> {
+        let initial = self.initial.as_mut()?;
+        initial.start.batches.fetch_add(1, Ordering::Relaxed);
+        let Some(view) = initial.start.view.lock().clone() else {
+            self.error = Some(Status::expired(
+                "the objects at the start of the watch were not taken in time",
+            ));
+            self.initial = None;
+            return None;
         };
         let selection = &self.selection;
-        let matching = initial
-            .view
+        let matching = view
             .range(&initial.prefix, &initial.after)
             .filter(|entry| selection.matches(&entry.value));
         let batch: Vec<Arc<Entry>> = matching.take(BATCH_MAX).cloned().collect();
@@ -239,14 +273,20 @@ impl WatchStream {
         match batch.last() {
             Some(last) if batch.len() == BATCH_MAX => initial.after = last.key.to_string(),
             _ => {
-                let (bookmark, revision) = (initial.bookmark, initial.view.revision);
+                let (bookmark, revision) = (initial.bookmark, initial.revision);
                 self.initial = None;
                 if bookmark {
                     items.push(self.bookmark_item(revision, true));
                 }
             }
         }
-        items
+        Some(items)
+    }
+
+    /// What is held of the start while it is being told: for `stall`.
+    pub(crate) fn start_snapshot(&self) -> Option<Weak<dyn Snapshot>> {
+        let start: Arc<dyn Snapshot> = self.initial.as_ref()?.start.clone();
+        Some(Arc::downgrade(&start))
     }
 
     fn bookmark_item(&self, revision: Revision, ends_initial_events: bool) -> Item {
