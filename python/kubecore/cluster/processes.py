@@ -63,6 +63,8 @@ class Processes:
         self._ready: dict[str, asyncio.Event] = {name: asyncio.Event() for name in ("apiserver", *PARTS)}
         self._failures: dict[str, str] = {}
         self._stopping = False
+        self._merged = False
+        """Whether the user's kubeconfig names this cluster."""
 
     @property
     def server(self) -> str:
@@ -88,6 +90,8 @@ class Processes:
                 self._tasks.append(asyncio.create_task(self._keep_running(name), name=name))
             for name in together:
                 await self._wait_ready(name)
+        # Only now: a cluster that runs at this port already keeps its entries.
+        self._write_kubeconfig(certificates)
 
     async def _wait_ready(self, name: str) -> None:
         try:
@@ -123,7 +127,7 @@ class Processes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self.options.merge_kubeconfig and self.options.kubeconfig is None:
+        if self._merged:
             kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
     def _write_kubeconfigs(self, certificates: Certificates) -> None:
@@ -132,11 +136,15 @@ class Processes:
             kubeconfig.write(
                 self._kubeconfig(name), kubeconfig.document(server=self.server, ca_pem=certificates.ca_pem, client=pair)
             )
+
+    def _write_kubeconfig(self, certificates: Certificates) -> None:
+        """The administrator's."""
         admin = kubeconfig.document(server=self.server, ca_pem=certificates.ca_pem, client=certificates.admin)
         if self.options.kubeconfig is not None:
             kubeconfig.write(self.options.kubeconfig, admin)
         elif self.options.merge_kubeconfig:
             kubeconfig.merge(kubeconfig.user_path(), admin)
+            self._merged = True
 
     def _kubeconfig(self, part: str) -> Path:
         return self._directory / "kubeconfigs" / f"{part}.conf"

@@ -12,10 +12,13 @@ import pytest
 import kubecore
 from kubecore.api.clock import LoopClock
 from kubecore.api.scheme import core
+from kubecore.apiserver.access import kubeconfig
+from kubecore.apiserver.access.signing import KeyPair
 from kubecore.apiserver.storage import StorageError
 from kubecore.client import virtual_loop
 from kubecore.cluster.controlplane import ADMIN, ControlPlane
 from kubecore.cluster.options import ClusterOptions
+from kubecore.cluster.processes import PartFailed, Processes
 from support.controllers import replica_set
 
 Object = dict[str, Any]
@@ -75,3 +78,21 @@ def test_a_cluster_that_could_not_start_leaves_its_data_to_the_next(tmp_path: Pa
             taken.start()
     with kubecore.Cluster(port=0, data_dir=tmp_path, storage="embedded", merge_kubeconfig=False) as cluster:
         assert cluster.get("namespaces", "default")["status"]["phase"] == "Active"
+
+
+async def test_parts_as_processes_that_could_not_start_leave_the_kubeconfig_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "config"
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        pair = KeyPair(b"theirs", b"theirs")
+        kubeconfig.merge(file, kubeconfig.document(server=f"https://127.0.0.1:{port}", ca_pem=b"theirs", client=pair))
+        before = file.read_text()
+        parts = Processes(ClusterOptions(port=port, data_dir=tmp_path / "d", parts="processes", merge_kubeconfig=True))
+        with pytest.raises(PartFailed, match="is taken"):
+            await parts.start()
+    assert file.read_text() == before
