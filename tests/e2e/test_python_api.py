@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import re
 import runpy
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +85,23 @@ def test_a_watch_is_an_iterator(kubecore_cluster: kubecore.Cluster) -> None:
 def test_waiting_for_what_never_comes_times_out(kubecore_cluster: kubecore.Cluster) -> None:
     with pytest.raises(TimeoutError):
         kubecore_cluster.wait_for("pods", "never", lambda pod: pod is not None, timeout_seconds=0.2)
+
+
+def test_who_waits_is_told_when_the_cluster_stops() -> None:
+    cluster = kubecore.Cluster(nodes=0).start()
+    created = cluster.create(CONFIG_MAP)
+    reached = threading.Event()
+
+    def never(pod: dict[str, Any] | None) -> bool:
+        reached.set()
+        return False
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        waiting = threads.submit(cluster.wait_for, "pods", "never", never)
+        watching = threads.submit(list, cluster.watch("pods", resource_version=created["metadata"]["resourceVersion"]))
+        assert reached.wait(10)
+        cluster.stop()
+        with pytest.raises(RuntimeError, match="the cluster was stopped"):
+            waiting.result(timeout=10)
+        # The watch ends as at any server's end, or had not begun.
+        assert watching.exception(timeout=10) is None or isinstance(watching.exception(), RuntimeError)

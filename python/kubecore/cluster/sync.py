@@ -7,6 +7,7 @@ as dictionaries or YAML text.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import queue
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, TypeVar
@@ -60,10 +61,13 @@ class SyncClient:
         self._namespace = namespace
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        """Runs a coroutine on the cluster's loop. Whoever stops waiting (Ctrl-C) ends it."""
+        """Runs a coroutine on the cluster's loop. Whoever stops waiting (Ctrl-C) ends it. Raises RuntimeError if the cluster
+        is stopped meanwhile."""
         running = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return running.result()
+        except concurrent.futures.CancelledError as stopped:
+            raise RuntimeError("the cluster was stopped") from stopped
         finally:
             running.cancel()
 
@@ -187,6 +191,7 @@ class SyncClient:
                     passed.put(event)
                 passed.put(None)
             except asyncio.CancelledError:
+                passed.put(None)
                 raise
             except Exception as error:  # handed to the thread that iterates
                 passed.put(error)
