@@ -153,6 +153,19 @@ def test_a_role_that_says_too_much_is_not_stored() -> None:
     api.post(f"{RBAC}/clusterroles", role | {"rules": rules}).ok()
 
 
+def test_a_label_that_makes_a_role_a_part_of_another_grants_its_rules() -> None:
+    api, _ = secured()
+    rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "x"}}
+    api.post(f"{RBAC}/clusterroles", role | {"rules": rules}).ok()
+    api.user = User("alice", groups=("system:authenticated",))
+    label = {"metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}}
+    refused = api.patch(f"{RBAC}/clusterroles/x", label)
+    assert refused.status == 403
+    assert "is attempting to grant RBAC permissions not currently held" in refused.message
+    api.patch(f"{RBAC}/clusterroles/x", {"metadata": {"finalizers": ["example.com/hold"]}}).ok()
+
+
 def test_a_new_default_class_is_what_later_pods_get() -> None:
     api, _ = secured()
     api.post(PODS, pod("before", serviceAccountName="robot")).ok()

@@ -14,6 +14,16 @@ from kubecore.apiserver.registry.strategy import Strategy
 GROUP = "rbac.authorization.k8s.io"
 
 
+def _is_upkeep(new: Object, old: Object) -> bool:
+    """Only what the garbage collector writes changes. A label is more: it can make a role a part of another."""
+
+    def rest(obj: Object) -> Object:
+        kept = {key: value for key, value in obj["metadata"].items() if key not in ("finalizers", "ownerReferences")}
+        return {**obj, "metadata": kept}
+
+    return rest(new) == rest(old)
+
+
 class RoleStrategy(Strategy):
     """Role and ClusterRole."""
 
@@ -35,8 +45,7 @@ class RoleStrategy(Strategy):
 
     def authorize(self, write: Write, new: Object, old: Object | None) -> None:
         checker = self.environment.escalation
-        parts = ("rules", "aggregationRule")
-        if checker is None or (old is not None and all(new.get(part) == old.get(part) for part in parts)):
+        if checker is None or (old is not None and _is_upkeep(new, old)):
             return
         if new.get("aggregationRule") or (old or {}).get("aggregationRule"):
             checker.check_aggregation(write.user, self.resource, write.name)
@@ -92,8 +101,7 @@ class BindingStrategy(Strategy):
 
     def authorize(self, write: Write, new: Object, old: Object | None) -> None:
         checker = self.environment.escalation
-        unchanged = old is not None and all(new.get(key) == old.get(key) for key in ("roleRef", "subjects"))
-        if checker is None or unchanged:
+        if checker is None or (old is not None and _is_upkeep(new, old)):
             return
         checker.check_binding(write.user, self.resource, write.namespace, write.name, new["roleRef"])
 
