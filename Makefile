@@ -96,6 +96,18 @@ nightly: $(VENV)/.ready ## the fact table made again from upstream's modules (Go
 	@scripts/need go
 	@$(BIN)/python tools/facts/generate.py --check
 
+build/conformance.test: tests/conformance/go.mod tests/conformance/go.sum tests/conformance/conformance_test.go
+	@scripts/need go
+	@echo "Building upstream's conformance suite (some minutes the first time)"
+	@mkdir -p build && cd tests/conformance && go test -vet=off -c -o $(CURDIR)/$@ .
+
+.PHONY: conformance
+conformance: build build/conformance.test ## upstream's conformance suite against a fresh cluster (Go, kubectl, network; half an hour)
+	@scripts/need go kubectl
+	@$(BIN)/python tests/conformance/run.py --binary build/conformance.test --report build/conformance.json \
+		--logs build/conformance-logs; status=$$?; \
+		$(BIN)/python tests/conformance/compatibility.py build/conformance.json docs/compatibility.md; exit $$status
+
 .PHONY: bench
 bench: ## quick benchmarks, release build
 	@$(MAKE) --no-print-directory build PROFILE=release
