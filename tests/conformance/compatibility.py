@@ -1,4 +1,5 @@
-"""Turns the report of `run.py` into docs/compatibility.md: what passed, what failed, what was left out and why.
+"""Writes the report of `run.py` into docs/compatibility.md: what passed, what failed, what was left out and why. The page's
+other parts, outside the two marks, are written by hand.
 
 usage: compatibility.py REPORT PAGE
 """
@@ -12,38 +13,35 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-HEAD = """# Compatibility
-
-Kubernetes 1.35's own conformance suite against `kubecore up` with three simulated nodes: what `make conformance` found. This page is
-made by `tests/conformance/compatibility.py` from its report; what is left out, and why, is decided in
-`tests/conformance/excluded.toml`.
-"""
+BEGIN, END = "<!-- conformance: begin -->\n", "<!-- conformance: end -->\n"
 
 MESSAGE_CHARACTERS_MAX = 160
 
 
 def main() -> None:
-    report, written = map(Path, sys.argv[1:])
-    written.write_text(page(json.loads(report.read_text())))
+    report, page = map(Path, sys.argv[1:])
+    before, _, rest = page.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    page.write_text(before + BEGIN + section(json.loads(report.read_text())) + END + after)
 
 
-def page(records: list[dict[str, Any]]) -> str:
+def section(records: list[dict[str, Any]]) -> str:
     by_result: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         by_result[record["result"]].append(record)
     passed, failed, excluded = by_result["passed"], by_result["failed"], by_result["excluded"]
-    lines = [HEAD, "| conformance tests | |", "|---|---:|"]
+    lines = ["| conformance tests | |", "|---|---:|"]
     lines += [f"| in the suite | {len(records)} |", f"| run | {len(passed) + len(failed)} |"]
     lines += [f"| passed | {len(passed)} |", f"| failed | {len(failed)} |", f"| not run | {len(excluded)} |", ""]
     if failed:
-        lines += ["## Failed", "", "| test | what it said |", "|---|---|"]
+        lines += ["### Failed", "", "| test | what it said |", "|---|---|"]
         lines += [f"| {plain(record['name'])} | {first_line(record['message'])} |" for record in failed] + [""]
-    lines += ["## Not run", "", "| why | tests |", "|---|---:|"]
+    lines += ["### Not run", "", "| why | tests |", "|---|---:|"]
     reasons: dict[str, int] = defaultdict(int)
     for record in excluded:
         reasons[record["message"]] += 1
     lines += [f"| {reason} | {number} |" for reason, number in sorted(reasons.items(), key=lambda row: -row[1])]
-    lines += ["", "## Passed", ""]
+    lines += ["", "### Passed", ""]
     lines += [f"- {plain(record['name'])}" for record in passed]
     return "\n".join(lines) + "\n"
 

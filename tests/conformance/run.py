@@ -140,7 +140,9 @@ class Suite:
                 output = done.stdout + done.stderr
             except subprocess.TimeoutExpired as expired:
                 output = expired.stdout or b""
-            suites = json.loads(report.read_text()) if report.exists() else []
+            # A suite that was ended by force leaves no report, or an empty one.
+            written = report.read_text() if report.exists() else ""
+            suites = json.loads(written) if written else []
         return [spec for suite in suites for spec in suite["SpecReports"] or []], output.decode(errors="replace")
 
 
