@@ -87,6 +87,8 @@ Change = tuple[str, str, dict[str, Any], str, str]
 """(group, plural, what is merged into the good object, reason, field)."""
 
 REFUSED_CREATES: list[Change] = [
+    ("", "serviceaccounts", {"metadata": {"name": "A_b"}}, "FieldValueInvalid", "metadata.name"),
+    ("", "serviceaccounts", {"metadata": {"labels": {"a": "b c"}}}, "FieldValueInvalid", "metadata.labels"),
     ("", "configmaps", {"data": {"a/b": "x"}}, "FieldValueInvalid", "data[a/b]"),
     ("", "configmaps", {"data": {"a": "x" * 1_048_577}}, "FieldValueTooLong", ""),
     ("", "configmaps", {"data": {"..": "x"}}, "FieldValueInvalid", "data[..]"),
@@ -348,6 +350,7 @@ REFUSED_CREATES += [
 ]
 
 REFUSED_UPDATES: list[Change] = [
+    ("", "serviceaccounts", {"metadata": {"annotations": {"a b": "x"}}}, "FieldValueInvalid", "metadata.annotations"),
     ("apps", "controllerrevisions", {"data": {"spec": {"x": 1}}}, "FieldValueInvalid", "data"),
     ("node.k8s.io", "runtimeclasses", {"handler": "other"}, "FieldValueInvalid", "handler"),
     ("storage.k8s.io", "csistoragecapacities", {"storageClassName": "slow"}, "FieldValueInvalid", "storageClassName"),
