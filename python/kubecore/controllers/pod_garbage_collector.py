@@ -26,6 +26,7 @@ class PodGarbageCollector(Controller):
         self._pods.add_index(pods.BY_NODE, pods.by_node)
         self._nodes = self.informer(core("nodes"))
         self._suspected: dict[str, float] = {}
+        """Absent nodes that pods are bound to, and since when that is known; forgotten with their last pod."""
         self._nodes.add_handler(self._node_changed)
         self._pods.add_handler(self._pod_changed)
 
@@ -39,6 +40,10 @@ class PodGarbageCollector(Controller):
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if new is None:
+            assert old is not None
+            node = old["spec"].get("nodeName", "")
+            if not self._pods.by_index(pods.BY_NODE, node):
+                self._suspected.pop(node, None)
             return
         node = new["spec"].get("nodeName")
         if (node and self._nodes.get(node) is None) or (not node and new["metadata"].get("deletionTimestamp")):

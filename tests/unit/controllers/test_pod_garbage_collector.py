@@ -53,3 +53,18 @@ def test_a_pod_deleted_before_it_had_a_node_goes_at_once() -> None:
             assert names(here) == []
 
     run(scenario())
+
+
+def test_a_node_that_vanishes_twice_is_waited_for_twice() -> None:
+    async def scenario() -> None:
+        async with world("pod-garbage-collector-controller") as here:
+            here.server.seed("pods", pod("first", nodeName="a"))
+            await here.pass_time(60)
+            assert names(here) == []
+            here.server.seed("pods", pod("second", nodeName="a"))
+            await here.pass_time(20)
+            assert names(here) == ["second"]
+            await here.pass_time(21)
+            assert names(here) == []
+
+    run(scenario())
