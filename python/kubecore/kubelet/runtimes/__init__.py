@@ -1,0 +1,1 @@
+"""Container runtimes behind one protocol of CRI's shape."""
