@@ -53,7 +53,7 @@ class NamespaceMode(StrEnum):
     TARGET = "TARGET"
 
 
-class NamespaceOptions(Message, frozen=True):
+class NamespaceOptions(Message, frozen=True, kw_only=True):
     """network and ipc: POD or NODE. pid: POD (shared by the pod), CONTAINER, NODE, or TARGET (of `target_id`)."""
 
     network: NamespaceMode = NamespaceMode.POD
@@ -62,27 +62,27 @@ class NamespaceOptions(Message, frozen=True):
     target_id: str = ""
 
 
-class SandboxMetadata(Message, frozen=True):
+class SandboxMetadata(Message, frozen=True, kw_only=True):
     name: str
     uid: str
     namespace: str
     attempt: int = 0
 
 
-class DNSConfig(Message, frozen=True):
+class DNSConfig(Message, frozen=True, kw_only=True):
     servers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
 
-class PortMapping(Message, frozen=True):
+class PortMapping(Message, frozen=True, kw_only=True):
     protocol: str = "TCP"
     container_port: int
     host_port: int
     host_ip: str = ""
 
 
-class LinuxResources(Message, frozen=True):
+class LinuxResources(Message, frozen=True, kw_only=True):
     """0 and "" mean: not set."""
 
     cpu_period: int = 0
@@ -95,20 +95,20 @@ class LinuxResources(Message, frozen=True):
     pids_limit: int = 0
 
 
-class Capabilities(Message, frozen=True):
+class Capabilities(Message, frozen=True, kw_only=True):
     """Names without `CAP_`; "ALL" stands for all."""
 
     add: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
 
 
-class SandboxSecurity(Message, frozen=True):
+class SandboxSecurity(Message, frozen=True, kw_only=True):
     namespaces: NamespaceOptions = NamespaceOptions()
     supplemental_groups: tuple[int, ...] = ()
     privileged: bool = False
 
 
-class SandboxConfig(Message, frozen=True):
+class SandboxConfig(Message, frozen=True, kw_only=True):
     """`cgroup_parent`: the pod's cgroup, made by the kubelet, as a path below every controller's root ("" : the runtime's own).
     `log_directory`: where the containers' `log_path` begins. `dns` None: the node's resolv.conf as it is."""
 
@@ -130,7 +130,7 @@ class MountPropagation(StrEnum):
     BIDIRECTIONAL = "BIDIRECTIONAL"
 
 
-class Mount(Message, frozen=True):
+class Mount(Message, frozen=True, kw_only=True):
     """`host_path` exists when the container is made; a file or a directory. It is mounted as it is: whoever gives the path has
     resolved it safely (a subPath is a bind mount that the kubelet made, never a path that a container can change)."""
 
@@ -141,14 +141,14 @@ class Mount(Message, frozen=True):
     propagation: MountPropagation = MountPropagation.PRIVATE
 
 
-class ContainerMetadata(Message, frozen=True):
+class ContainerMetadata(Message, frozen=True, kw_only=True):
     """`attempt` counts the restarts of this name in this pod."""
 
     name: str
     attempt: int = 0
 
 
-class ContainerSecurity(Message, frozen=True):
+class ContainerSecurity(Message, frozen=True, kw_only=True):
     """`run_as_user` None: the image's user. `run_as_username` is looked up in the container's /etc/passwd."""
 
     capabilities: Capabilities = Capabilities()
@@ -164,7 +164,7 @@ class ContainerSecurity(Message, frozen=True):
     readonly_paths: tuple[str, ...] = ()
 
 
-class ContainerConfig(Message, frozen=True):
+class ContainerConfig(Message, frozen=True, kw_only=True):
     """`command` and `args` as CRI's: empty ones are the image's. `log_path` is relative to the sandbox's log directory; the
     log is in CRI's text format (`<RFC3339Nano> stdout|stderr F|P <line>`). `stop_signal` "": the image's, or SIGTERM."""
 
@@ -194,7 +194,7 @@ class SandboxState(StrEnum):
     NOTREADY = "NOTREADY"
 
 
-class Sandbox(Message, frozen=True):
+class Sandbox(Message, frozen=True, kw_only=True):
     """A sandbox and its status. `ips` is empty on the node's network. `network_namespace`: a path that holds it, "" on the node's."""
 
     id: str
@@ -215,13 +215,13 @@ class ContainerState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-class ContainerUser(Message, frozen=True):
+class ContainerUser(Message, frozen=True, kw_only=True):
     uid: int
     gid: int
     supplemental_groups: tuple[int, ...] = ()
 
 
-class Container(Message, frozen=True):
+class Container(Message, frozen=True, kw_only=True):
     """A container and its status. `image` as asked for, `image_ref` what it resolved to (with digest or id). `reason`: Completed, Error,
     OOMKilled, ContainerCannotRun, StartError. `log_path` absolute. `pid` on the node, 0 unless running."""
 
@@ -249,7 +249,7 @@ class Container(Message, frozen=True):
     pid: int = 0
 
 
-class Image(Message, frozen=True):
+class Image(Message, frozen=True, kw_only=True):
     """`uid` or `username` is the user that the image names, both unset for root."""
 
     id: str
@@ -261,14 +261,14 @@ class Image(Message, frozen=True):
     pinned: bool = False
 
 
-class FilesystemUsage(Message, frozen=True):
+class FilesystemUsage(Message, frozen=True, kw_only=True):
     mountpoint: str
     used_bytes: int
     inodes_used: int
     timestamp: int
 
 
-class RegistryAuth(Message, frozen=True):
+class RegistryAuth(Message, frozen=True, kw_only=True):
     username: str = ""
     password: str = ""
     server_address: str = ""
@@ -277,13 +277,13 @@ class RegistryAuth(Message, frozen=True):
 # ── figures ──
 
 
-class CpuStats(Message, frozen=True):
+class CpuStats(Message, frozen=True, kw_only=True):
     timestamp: int
     usage_core_nanoseconds: int
     throttled_nanoseconds: int = 0
 
 
-class MemoryStats(Message, frozen=True):
+class MemoryStats(Message, frozen=True, kw_only=True):
     """As cAdvisor counts: working set is usage without inactive file pages."""
 
     timestamp: int
@@ -296,7 +296,7 @@ class MemoryStats(Message, frozen=True):
     limit_bytes: int = 0
 
 
-class NetworkInterfaceStats(Message, frozen=True):
+class NetworkInterfaceStats(Message, frozen=True, kw_only=True):
     name: str
     rx_bytes: int
     rx_packets: int
@@ -308,7 +308,7 @@ class NetworkInterfaceStats(Message, frozen=True):
     tx_dropped: int
 
 
-class ContainerStats(Message, frozen=True):
+class ContainerStats(Message, frozen=True, kw_only=True):
     """`writable_layer` None if the runtime does not count it."""
 
     id: str
@@ -321,7 +321,7 @@ class ContainerStats(Message, frozen=True):
     writable_layer: FilesystemUsage | None = None
 
 
-class SandboxStats(Message, frozen=True):
+class SandboxStats(Message, frozen=True, kw_only=True):
     id: str
     metadata: SandboxMetadata
     labels: dict[str, str] = {}
@@ -343,7 +343,7 @@ class EventKind(StrEnum):
     DELETED = "CONTAINER_DELETED_EVENT"
 
 
-class ContainerEvent(Message, frozen=True):
+class ContainerEvent(Message, frozen=True, kw_only=True):
     """`container_id` is the sandbox's own id for a sandbox that came, stopped or went."""
 
     kind: EventKind
@@ -353,13 +353,13 @@ class ContainerEvent(Message, frozen=True):
     created_at: int
 
 
-class ExecResult(Message, frozen=True):
+class ExecResult(Message, frozen=True, kw_only=True):
     stdout: bytes
     stderr: bytes
     exit_code: int
 
 
-class Condition(Message, frozen=True):
+class Condition(Message, frozen=True, kw_only=True):
     """`type`: RuntimeReady or NetworkReady."""
 
     type: str
@@ -368,7 +368,7 @@ class Condition(Message, frozen=True):
     message: str = ""
 
 
-class Version(Message, frozen=True):
+class Version(Message, frozen=True, kw_only=True):
     runtime_name: str
     runtime_version: str
     runtime_api_version: str = "v1"
