@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "describe": ("describe", "Show an object in detail, with its events"),
     "delete": ("delete", "Delete objects by file, name or label"),
     "scale": ("scale", "Set the number of replicas"),
+    "patch": ("patch", "Change some fields of objects"),
     "events": ("events", "List events"),
     "proxy": ("proxy", "Open a plain REST door to the API server on loopback"),
     "bench": ("bench", "Measure the control plane"),

@@ -73,6 +73,9 @@ def config_map(name: str, **labels: str) -> str:
         (("get",), 2, "You must specify the type of resource"),
         (("get", "pods", "-o", "xml"), 2, "'xml' is not one of"),
         (("scale", "rc/absent", "--replicas=1"), 1, 'replicationcontrollers "absent" not found'),
+        (("patch", "rc/absent", "-p", "{}"), 1, 'replicationcontrollers "absent" not found'),
+        (("patch", "rc", "-p", "{}"), 2, "you must name what to patch"),
+        (("patch", "rc/absent", "-p", "{a: ["), 1, "unable to parse the patch"),
         (("delete", "pods"), 2, "no name was specified"),
         (("delete", "pod", "absent"), 1, 'pods "absent" not found'),
         (("describe", "pod", "absent"), 1, 'pods "absent" not found'),
@@ -239,6 +242,15 @@ def test_apply_creates_configures_and_leaves_unchanged(command: Command) -> None
 
 
 # ── proxy ──
+
+
+def test_patch_changes_what_it_names_and_says_when_nothing_changed(command: Command) -> None:
+    command("apply", "-f", "-", stdin=config_map("patched"))
+    change = '{"data": {"a": "2", "b": "3"}}'
+    assert command("patch", "cm", "patched", "-p", change).stdout == "configmap/patched patched\n"
+    assert command("patch", "cm/patched", "-p", change).stdout == "configmap/patched patched (no change)\n"
+    command("patch", "cm/patched", "--type", "json", "-p", '[{"op": "remove", "path": "/data/b"}]')
+    assert json.loads(command("get", "cm", "patched", "-o", "json").stdout)["data"] == {"a": "2"}
 
 
 def test_the_proxy_is_a_plain_rest_door(cluster: Up) -> None:
