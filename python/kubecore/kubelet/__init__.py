@@ -1,4 +1,5 @@
-"""The kubelet: runs the pods bound to its node, and says how they and the node are.
+"""The kubelet: runs the pods of one node through a container runtime. See docs/design/nodes.md.
 
-In: pods from the API server and from a directory. Out: calls of a container runtime (`runtimes.protocol`), pod and node status.
+kubelet          builds the parts        configuration    upstream's file and flags
+seams            what the rooms ask of one another
 """
