@@ -261,6 +261,11 @@ class Door:
         self, address: str, port: int, *, certificate_pem: bytes, key_pem: bytes, client_ca_pem: bytes, threads: int = 1
     ) -> int:
         """Starts serving HTTPS; gives the port."""
+    def listen_fd(
+        self, fd: int, *, certificate_pem: bytes, key_pem: bytes, client_ca_pem: bytes, threads: int = 1
+    ) -> int:
+        """Serves HTTPS on a listening TCP socket as well (of another network namespace); it is duplicated, the caller closes
+        its own. Gives its port."""
     def listen_plain(self, address: str, port: int, *, identity: str) -> int:
         """Plain HTTP on loopback, for benches only: every request is `identity`."""
     def next(self, answers: Sequence[Answer | Allow]) -> list[Call] | None:

@@ -94,6 +94,29 @@ impl Door {
             .map_err(to_python)
     }
 
+    #[pyo3(signature = (fd, *, certificate_pem, key_pem, client_ca_pem, threads=1))]
+    fn listen_fd(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        certificate_pem: &[u8],
+        key_pem: &[u8],
+        client_ca_pem: &[u8],
+        threads: usize,
+    ) -> PyResult<u16> {
+        if fd < 0 {
+            return Err(PyValueError::new_err(format!("{fd} is no file descriptor")));
+        }
+        let tls = Tls::new(certificate_pem, key_pem, client_ca_pem).map_err(to_python)?;
+        let server = self.server(threads)?;
+        // SAFETY: only borrowed to be duplicated, in this call, while the caller holds it; a number that is no open descriptor is
+        // refused by the kernel.
+        let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) };
+        let listener = std::net::TcpListener::from(borrowed.try_clone_to_owned()?);
+        py.detach(|| server.listen_on(listener, tls))
+            .map_err(to_python)
+    }
+
     #[pyo3(signature = (address, port, *, identity))]
     fn listen_plain(
         &self,

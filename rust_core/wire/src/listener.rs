@@ -75,7 +75,16 @@ impl Server {
 
     /// Serves HTTPS; gives the port.
     pub fn listen(&self, address: &str, port: u16, tls: Tls) -> Result<u16, WireError> {
-        self.accept_on(address, port, Arc::new(Entrance::Tls(tls)))
+        self.bind_and_accept(address, port, Arc::new(Entrance::Tls(tls)))
+    }
+
+    /// Serves HTTPS on a socket that listens already: one of another network namespace, or one that a supervisor passed on.
+    pub fn listen_on(&self, listener: StdListener, tls: Tls) -> Result<u16, WireError> {
+        self.accept_on(listener, Arc::new(Entrance::Tls(tls)))
+            .map_err(|source| WireError::Listen {
+                address: "the socket given".to_owned(),
+                source,
+            })
     }
 
     /// Serves plain HTTP on loopback; every request is `identity`.
@@ -86,32 +95,36 @@ impl Server {
         if !loopback {
             return Err(WireError::NotLoopback(address.to_owned()));
         }
-        self.accept_on(
+        self.bind_and_accept(
             address,
             port,
             Arc::new(Entrance::Plain(Bytes::copy_from_slice(identity.as_bytes()))),
         )
     }
 
-    fn accept_on(
+    fn bind_and_accept(
         &self,
         address: &str,
         port: u16,
         entrance: Arc<Entrance>,
     ) -> Result<u16, WireError> {
-        let failed = |source| WireError::Listen {
-            address: format!("{address}:{port}"),
-            source,
-        };
-        let listener = StdListener::bind((address, port)).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let bound = listener.local_addr().map_err(failed)?.port();
+        StdListener::bind((address, port))
+            .and_then(|listener| self.accept_on(listener, entrance))
+            .map_err(|source| WireError::Listen {
+                address: format!("{address}:{port}"),
+                source,
+            })
+    }
+
+    fn accept_on(&self, listener: StdListener, entrance: Arc<Entrance>) -> std::io::Result<u16> {
+        listener.set_nonblocking(true)?;
+        let bound = listener.local_addr()?.port();
         let runtime = self.runtime.lock();
         let Some(runtime) = runtime.as_ref() else {
-            return Err(failed(std::io::ErrorKind::NotConnected.into()));
+            return Err(std::io::ErrorKind::NotConnected.into());
         };
         let _inside = runtime.enter();
-        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let listener = TcpListener::from_std(listener)?;
         let hall = Hall {
             door: self.door.clone(),
             entrance,

@@ -27,9 +27,11 @@ LEAF_LIFETIME_SECONDS = 365 * _DAY_SECONDS
 RENEW_BEFORE_SECONDS = 30 * _DAY_SECONDS
 
 ADMIN = ("kubernetes-admin", ("system:masters",))
+KUBELET_CLIENT = ("kube-apiserver-kubelet-client", ("system:masters",))
+"""As whom the API server comes to a kubelet, which asks the API server whether that one may."""
 
 
-def server_names(*, bind_address: str, service_ip: str) -> list[str]:
+def server_names(*, bind_address: str, service_ip: str, more: Sequence[str] = ()) -> list[str]:
     """Host names and addresses that the server certificate stands for, in a fixed order, each once."""
     names = [
         "localhost",
@@ -44,7 +46,7 @@ def server_names(*, bind_address: str, service_ip: str) -> list[str]:
     ]
     if bind_address and not _is_unspecified(bind_address):
         names.append(bind_address)
-    return list(dict.fromkeys(name for name in names if name))
+    return list(dict.fromkeys(name for name in [*names, *more] if name))
 
 
 def _is_unspecified(address: str) -> bool:
@@ -63,18 +65,20 @@ class Certificates:
         *,
         bind_address: str = "127.0.0.1",
         service_ip: str = "10.96.0.1",
+        more_names: Sequence[str] = (),
         now: Callable[[], float] = time.time,
         randomness: random.Random | None = None,
     ) -> None:
         """directory: where they are kept (DATA/pki), None for memory only. Nothing is made until it is asked for.
 
+        more_names: further names and addresses of the server.
         randomness: only for clusters in virtual time, which no stranger can reach: the same seed makes the same keys
         and certificates, byte for byte. None: the system's.
         """
         self._directory = directory
         self._signer = Signer(now=now, randomness=randomness)
         self._now = now
-        self._server_names = server_names(bind_address=bind_address, service_ip=service_ip)
+        self._server_names = server_names(bind_address=bind_address, service_ip=service_ip, more=more_names)
         self._memory: dict[str, bytes] = {}
 
     @property
@@ -95,6 +99,16 @@ class Certificates:
 
     def node(self, name: str) -> KeyPair:
         return self.client(f"system:node:{name}", ("system:nodes",))
+
+    def kubelet_serving(self, name: str, addresses: Sequence[str]) -> KeyPair:
+        """For a kubelet's own port, as upstream's kubelet asks for it (signer kubernetes.io/kubelet-serving)."""
+        names = (name, *addresses)
+        return self._leaf(f"kubelet-{name}", f"system:node:{name}", ("system:nodes",), names=names)
+
+    @property
+    def kubelet_client(self) -> KeyPair:
+        """With which the API server comes to kubelets."""
+        return self.client(*KUBELET_CLIENT)
 
     @property
     def service_account_key_pem(self) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,20 @@ class APIServer:
         self.port = bound
         self._start_thread()
         return bound
+
+    def listen_on(
+        self, listening: socket.socket, *, serving: ServingKeys, client_ca_pem: bytes, threads: int = 1
+    ) -> None:
+        """Serves HTTPS on a further socket, which listens already and may be another network's; the caller keeps and closes
+        its own."""
+        self.door.listen_fd(
+            listening.fileno(),
+            certificate_pem=serving.certificate_pem,
+            key_pem=serving.key_pem,
+            client_ca_pem=client_ca_pem,
+            threads=threads,
+        )
+        self._start_thread()
 
     def listen_plain(self, address: str, port: int, *, identity: str) -> int:
         """Plain HTTP on loopback, for benches: every request is `identity`."""
