@@ -122,3 +122,17 @@ def test_one_seed_makes_the_same_keys_and_certificates_in_virtual_time() -> None
 
 def test_without_a_seed_every_cluster_has_its_own_keys() -> None:
     assert Certificates().ca_pem != Certificates().ca_pem
+
+
+def test_a_kubelet_serves_with_its_name_and_address_and_calls_as_its_node() -> None:
+    pki = Certificates(more_names=["198.18.0.1"])
+    serving, calling = (
+        load(pki.kubelet_serving("node-0", ["198.18.0.11"]).certificate_pem),
+        load(pki.node("node-0").certificate_pem),
+    )
+    assert names_in(serving) == {"node-0", "198.18.0.11"}
+    for certificate in (serving, calling):
+        subject = certificate.subject
+        assert [a.value for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == ["system:node:node-0"]
+        assert [a.value for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)] == ["system:nodes"]
+    assert "198.18.0.1" in names_in(load(pki.server.certificate_pem))
