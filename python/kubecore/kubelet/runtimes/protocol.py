@@ -149,7 +149,8 @@ class ContainerMetadata(Message, frozen=True, kw_only=True):
 
 
 class ContainerSecurity(Message, frozen=True, kw_only=True):
-    """`run_as_user` None: the image's user. `run_as_username` is looked up in the container's /etc/passwd."""
+    """`run_as_user` None: the image's user. `run_as_username` is looked up in the container's /etc/passwd.
+    `supplemental_groups_policy`: Merge adds the groups that the image's /etc/group gives the user; Strict does not."""
 
     capabilities: Capabilities = Capabilities()
     privileged: bool = False
@@ -159,6 +160,7 @@ class ContainerSecurity(Message, frozen=True, kw_only=True):
     run_as_username: str = ""
     readonly_rootfs: bool = False
     supplemental_groups: tuple[int, ...] = ()
+    supplemental_groups_policy: str = "Merge"
     no_new_privs: bool = False
     masked_paths: tuple[str, ...] = ()
     readonly_paths: tuple[str, ...] = ()
