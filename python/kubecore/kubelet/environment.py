@@ -226,7 +226,9 @@ def expand(text: str, *contexts: Mapping[str, str]) -> str:
             position = dollar + 2
 
 
-def expand_command(container: Mapping[str, Any], environment: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def expand_command(
+    container: Mapping[str, Any], environment: Mapping[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """(command, args) with the container's own variables in them."""
     command, arguments = (
         tuple(expand(each, environment) for each in container.get(part) or ()) for part in ("command", "args")
@@ -236,7 +238,9 @@ def expand_command(container: Mapping[str, Any], environment: Mapping[str, str])
 
 def expand_static(words: Iterable[str], container: Mapping[str, Any]) -> tuple[str, ...]:
     """With those variables only whose value is written in the pod: what commands of probes and hooks are given."""
-    written = {each["name"]: each.get("value") or "" for each in container.get("env") or () if not each.get("valueFrom")}
+    written = {
+        each["name"]: each.get("value") or "" for each in container.get("env") or () if not each.get("valueFrom")
+    }
     return tuple(expand(word, written) for word in words)
 
 

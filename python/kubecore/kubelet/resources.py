@@ -181,7 +181,7 @@ def container_resources(pod: Object, container: Mapping[str, Any], enforcement: 
     """A container's own limits; those of the pod stand in where it has none."""
     requests = amounts_of(container, "requests")
     cpu_limit, memory_limit = (_limit(pod, container, name) for name in _COMPUTE)
-    cpu_request = requests["cpu"] if "cpu" in requests else cpu_limit
+    cpu_request = requests.get("cpu", cpu_limit)
     quota, period = 0, 0
     if enforcement.cpu_cfs_quota:
         period = enforcement.cpu_cfs_quota_period_microseconds

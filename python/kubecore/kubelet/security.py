@@ -82,7 +82,9 @@ def formatted(pod: Object) -> str:
     return f"{metadata['name']}_{metadata.get('namespace', '')}({metadata.get('uid', '')})"
 
 
-def verify_run_as_non_root(pod: Object, container: Mapping[str, Any], *, image_uid: int | None, image_user: str) -> None:
+def verify_run_as_non_root(
+    pod: Object, container: Mapping[str, Any], *, image_uid: int | None, image_user: str
+) -> None:
     """Raises SecurityRefusal if the container promises not to be root and would be, or might."""
     context = effective(pod, container)
     if not context.get("runAsNonRoot"):
@@ -152,9 +154,7 @@ def container_security(
     user: int | None = context.get("runAsUser", image_uid)
     is_unmasked = context.get("procMount") == "Unmasked"
     return ContainerSecurity(
-        capabilities=Capabilities(
-            add=tuple(capabilities.get("add") or ()), drop=tuple(capabilities.get("drop") or ())
-        ),
+        capabilities=Capabilities(add=tuple(capabilities.get("add") or ()), drop=tuple(capabilities.get("drop") or ())),
         privileged=bool(context.get("privileged")),
         namespaces=options,
         run_as_user=user,
