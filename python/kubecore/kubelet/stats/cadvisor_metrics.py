@@ -1,0 +1,251 @@
+"""`/metrics/cadvisor`: what cAdvisor tells of the node, its pods and their containers, under its names and labels.
+
+Rows as cAdvisor's: the node is `id="/"`, a pod has no container name, its network is told of the pod. What the runtime does not count is
+not told.
+Source: https://github.com/google/cadvisor/blob/master/docs/storage/prometheus.md
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from kubecore.kubelet.runtimes.protocol import CpuStats, MemoryStats, NetworkInterfaceStats
+from kubecore.kubelet.stats.exposition import Family, text_of
+from kubecore.kubelet.stats.samples import DiskUse, Machine, Sample
+
+_NANOSECONDS = 1_000_000_000
+_LABELS = ("container", "id", "image", "name", "namespace", "pod")
+_MACHINE = ("boot_id", "machine_id", "system_uuid")
+
+
+class _Row(NamedTuple):
+    """One cgroup's figures, with cAdvisor's labels."""
+
+    labels: dict[str, str]
+    started_at: int
+    timestamp: int
+    cpu: CpuStats | None
+    memory: MemoryStats | None
+    interfaces: tuple[NetworkInterfaceStats, ...]
+    processes: int | None
+    disk: DiskUse | None
+
+
+def cadvisor_metrics(sample: Sample, machine: Machine) -> bytes:
+    rows = list(_rows(sample))
+    families = [
+        *_machine(machine),
+        *_basics(rows),
+        *_processor(rows),
+        *_memory(rows),
+        *_network(rows),
+        *_disk(rows),
+        _error(sample),
+    ]
+    return text_of(family.finished() for family in families)
+
+
+def _rows(sample: Sample) -> Iterator[_Row]:
+    node = sample.node
+    yield _Row(
+        {**dict.fromkeys(_LABELS, ""), "id": "/"},
+        node.started_at,
+        node.timestamp,
+        node.cpu,
+        node.memory,
+        node.interfaces,
+        node.processes.running,
+        node.filesystem,
+    )
+    for pod in sample.pods:
+        named = {**dict.fromkeys(_LABELS, ""), "namespace": pod.key.namespace, "pod": pod.key.name}
+        yield _Row(
+            {**named, "id": pod.cgroup},
+            pod.started_at,
+            sample.timestamp,
+            pod.cpu,
+            pod.memory,
+            pod.interfaces,
+            pod.process_count,
+            None,
+        )
+        for each in pod.containers:
+            labels = {**named, "container": each.name, "id": each.cgroup, "image": each.image, "name": each.id}
+            yield _Row(
+                labels, each.started_at, sample.timestamp, each.cpu, each.memory, (), each.process_count, each.rootfs
+            )
+
+
+def _machine(machine: Machine) -> Iterator[Family]:
+    labels = {
+        "boot_id": machine.boot_id,
+        "machine_id": machine.machine_id,
+        "system_uuid": machine.system_uuid,
+    }
+    version = Family(
+        "cadvisor_version_info",
+        "A metric with a constant '1' value labeled by kernel version, OS version, docker version, cadvisor version & "
+        "cadvisor revision.",
+        "gauge",
+        ("cadvisorRevision", "cadvisorVersion", "dockerVersion", "kernelVersion", "osVersion"),
+    )
+    version.add(
+        1,
+        {
+            "cadvisorRevision": "",
+            "cadvisorVersion": "",
+            "dockerVersion": "",
+            "kernelVersion": machine.kernel_version,
+            "osVersion": machine.os_version,
+        },
+    )
+    yield version
+    cores = Family("machine_cpu_cores", "Number of logical CPU cores.", "gauge", _MACHINE)
+    cores.add(machine.cores, labels)
+    yield cores
+    memory = Family("machine_memory_bytes", "Amount of memory installed on the machine.", "gauge", _MACHINE)
+    memory.add(machine.memory_bytes, labels)
+    yield memory
+
+
+def _basics(rows: list[_Row]) -> Iterator[Family]:
+    seen = Family("container_last_seen", "Last time a container was seen by the exporter", "gauge", _LABELS)
+    start = Family(
+        "container_start_time_seconds", "Start time of the container since unix epoch in seconds.", "gauge", _LABELS
+    )
+    processes = Family("container_processes", "Number of processes running inside the container.", "gauge", _LABELS)
+    for row in rows:
+        seen.add(row.timestamp // _NANOSECONDS, row.labels, timestamp=row.timestamp)
+        start.add(row.started_at // _NANOSECONDS, row.labels)
+        if row.processes is not None:
+            processes.add(row.processes, row.labels, timestamp=row.timestamp)
+    yield from (seen, start, processes)
+
+
+def _processor(rows: list[_Row]) -> Iterator[Family]:
+    usage = Family(
+        "container_cpu_usage_seconds_total",
+        "Cumulative cpu time consumed in seconds.",
+        "counter",
+        (*_LABELS, "cpu"),
+    )
+    throttled = Family(
+        "container_cpu_cfs_throttled_seconds_total",
+        "Total time duration the container has been throttled.",
+        "counter",
+        _LABELS,
+    )
+    for row in rows:
+        if row.cpu is None:
+            continue
+        at = row.cpu.timestamp
+        usage.add(row.cpu.usage_core_nanoseconds / _NANOSECONDS, {**row.labels, "cpu": "total"}, timestamp=at)
+        if row.cpu.throttled_nanoseconds:
+            throttled.add(row.cpu.throttled_nanoseconds / _NANOSECONDS, row.labels, timestamp=at)
+    yield from (throttled, usage)
+
+
+def _memory(rows: list[_Row]) -> Iterator[Family]:
+    gauges = {
+        "usage_bytes": Family(
+            "container_memory_usage_bytes",
+            "Current memory usage in bytes, including all memory regardless of when it was accessed",
+            "gauge",
+            _LABELS,
+        ),
+        "working_set_bytes": Family(
+            "container_memory_working_set_bytes", "Current working set in bytes.", "gauge", _LABELS
+        ),
+        "rss_bytes": Family("container_memory_rss", "Size of RSS in bytes.", "gauge", _LABELS),
+    }
+    failures = Family(
+        "container_memory_failures_total",
+        "Cumulative count of memory allocation failures.",
+        "counter",
+        (*_LABELS, "failure_type", "scope"),
+    )
+    limit = Family("container_spec_memory_limit_bytes", "Memory limit for the container.", "gauge", _LABELS)
+    for row in rows:
+        if row.memory is None:
+            continue
+        at = row.memory.timestamp
+        for field, family in gauges.items():
+            family.add(getattr(row.memory, field), row.labels, timestamp=at)
+        faults = {"pgfault": row.memory.page_faults, "pgmajfault": row.memory.major_page_faults}
+        for kind, count in faults.items():
+            failures.add(count, {**row.labels, "failure_type": kind, "scope": "container"}, timestamp=at)
+        limit.add(row.memory.limit_bytes, row.labels)
+    yield from (failures, *gauges.values(), limit)
+
+
+_DIRECTIONS = {
+    "receive": {"bytes": "rx_bytes", "errors": "rx_errors", "packets": "rx_packets", "packets_dropped": "rx_dropped"},
+    "transmit": {"bytes": "tx_bytes", "errors": "tx_errors", "packets": "tx_packets", "packets_dropped": "tx_dropped"},
+}
+_COUNTED = {
+    "bytes": "Cumulative count of bytes {}",
+    "errors": "Cumulative count of errors encountered while {}",
+    "packets": "Cumulative count of packets {}",
+    "packets_dropped": "Cumulative count of packets dropped while {}",
+}
+_PARTICIPLES = {
+    ("receive", "errors"): "receiving",
+    ("receive", "packets_dropped"): "receiving",
+    ("transmit", "errors"): "transmitting",
+    ("transmit", "packets_dropped"): "transmitting",
+    ("receive", "bytes"): "received",
+    ("receive", "packets"): "received",
+    ("transmit", "bytes"): "transmitted",
+    ("transmit", "packets"): "transmitted",
+}
+
+
+def _network(rows: list[_Row]) -> Iterator[Family]:
+    for direction, fields in _DIRECTIONS.items():
+        for counted, field in fields.items():
+            family = Family(
+                f"container_network_{direction}_{counted}_total",
+                _COUNTED[counted].format(_PARTICIPLES[direction, counted]),
+                "counter",
+                (*_LABELS, "interface"),
+            )
+            for row in rows:
+                for each in row.interfaces:
+                    value = getattr(each, field)
+                    family.add(value, {**row.labels, "interface": each.name}, timestamp=row.timestamp)
+            yield family
+
+
+def _disk(rows: list[_Row]) -> Iterator[Family]:
+    labels = (*_LABELS, "device")
+    fields = {
+        "used_bytes": Family(
+            "container_fs_usage_bytes",
+            "Number of bytes that are consumed by the container on this filesystem.",
+            "gauge",
+            labels,
+        ),
+        "capacity_bytes": Family(
+            "container_fs_limit_bytes",
+            "Number of bytes that can be consumed by the container on this filesystem.",
+            "gauge",
+            labels,
+        ),
+        "inodes_free": Family("container_fs_inodes_free", "Number of available Inodes", "gauge", labels),
+        "inodes": Family("container_fs_inodes_total", "Number of Inodes", "gauge", labels),
+    }
+    for row in rows:
+        if row.disk is None:
+            continue
+        for field, family in fields.items():
+            family.add(getattr(row.disk, field), {**row.labels, "device": ""}, timestamp=row.disk.timestamp)
+    yield from fields.values()
+
+
+def _error(sample: Sample) -> Family:
+    family = Family(
+        "container_scrape_error", "1 if there was an error while getting container metrics, 0 otherwise", "gauge"
+    )
+    family.add(1 if sample.failure else 0)
+    return family
