@@ -1,7 +1,8 @@
-"""`make demo`: the Tomcat and MySQL example, step by step, on a real cluster of this machine; then 10,000 pods scheduled.
+"""`make demo`: the Tomcat and MySQL example runs for real on two nodes of this machine; then 10,000 pods are scheduled.
 
-Every line that says what happened comes from a watch, with the revision at which it happened; every claim is checked, and
-the exit code is 0 only if all of them held. Needs no network; everything it makes is under one temporary directory, removed at the end.
+Every line that says what happened comes from a watch, with the revision at which it happened; every page is fetched from outside the
+cluster's network; every claim is checked, and the exit code is 0 only if all of them held. Needs root (namespaces, nftables) and no network; everything it
+makes is gone at the end. Without root it says so and shows the control plane with simulated nodes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,25 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kubecore.api import scheme
-from kubecore.api.meta import Object, controller_of
+from flow import (
+    STEP_SECONDS,
+    ClaimFailed,
+    Flow,
+    balancer_address,
+    claim,
+    heading,
+    image_running,
+    is_ready,
+    paint,
+    ready_pods,
+    served,
+)
+from outside import Outside, Page
+
 from kubecore.client.client import Client
 from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import load
@@ -28,188 +42,139 @@ from kubecore.client.kubeconfig import load
 EXAMPLES = Path(__file__).resolve().parent
 FILES = ("mysql-rc.yaml", "mysql-svc.yaml", "myweb-rc.yaml", "myweb-svc.yaml")
 SERVICE_CIDR = "169.169.0.0/16"
+NODE_PORT = 30001
 FASTER = (
     "--node-lease-renew-seconds=1",
     "--node-monitor-grace-period=4",
     "--default-not-ready-toleration-seconds=2",
     "--default-unreachable-toleration-seconds=2",
 )
-STEP_SECONDS = 60.0
-POWER_ANNOTATION = "kubecore.dev/simulated-power"
-COLOURED = sys.stdout.isatty()
+REAL = ("--runtime=process", f"--images={EXAMPLES / 'images' / 'images.yaml'}")
 
 
-class ClaimFailed(Exception):
-    """Something on the screen would not have been true."""
+class Demo:
+    """The steps, in order; each says what happens and claims what it saw."""
 
+    def __init__(self, flow: Flow, kubeconfig: Path, outside: Outside) -> None:
+        self.flow, self.kubeconfig, self.outside = flow, kubeconfig, outside
 
-def _paint(text: str, code: str) -> str:
-    return f"\033[{code}m{text}\033[0m" if COLOURED else text
+    async def kubecore(self, *arguments: str) -> None:
+        await command(*arguments, kubeconfig=self.kubeconfig)
 
+    def node_urls(self) -> list[str]:
+        """Tomcat's page at each living node's address."""
+        return [
+            f"http://{address['address']}:{NODE_PORT}/"
+            for node in sorted(self.flow.all("nodes", is_ready), key=lambda node: str(node["metadata"]["name"]))
+            for address in node["status"]["addresses"]
+            if address["type"] == "InternalIP"
+        ]
 
-def heading(text: str) -> None:
-    print("\n" + _paint(text, "1;36"), flush=True)
+    async def page(self, what: str, url: str, wanted: Callable[[Page], bool], **fields: str) -> Page:
+        """Fetches until a page is as wanted, then shows how and claims it."""
+        print(f"  $ {' '.join(self.outside.command(url, fields))}", flush=True)
+        deadline = time.monotonic() + STEP_SECONDS
+        while time.monotonic() < deadline:
+            page = await self.outside.fetch(url, fields)
+            if page.status == 200 and wanted(page):
+                claim(f"{what} ({page.pod}, database {page.database})", held=True)
+                return page
+            await asyncio.sleep(0.2)
+        raise ClaimFailed(f"{what} (not within {STEP_SECONDS:g} s)")
 
-
-def claim(text: str, held: bool) -> None:
-    """Says what was checked, or ends the demo."""
-    if not held:
-        raise ClaimFailed(text)
-    print(f"  {_paint('✓', '32')} {text}", flush=True)
-
-
-class Flow:
-    """Watches the cluster and tells each step of the List-Watch flow; holds the latest state of what it saw."""
-
-    WATCHED = ("replicationcontrollers", "pods", "services", "endpoints", "nodes")
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._objects: dict[tuple[str, str], Object] = {}
-        self._changed = asyncio.Condition()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def start(self) -> None:
-        for plural in self.WATCHED:
-            resource = scheme.core(plural)
-            namespace = "default" if resource.namespaced else ""
-            listed = await self._client.list(resource, namespace)
-            for obj in listed.items:
-                self._objects[plural, obj["metadata"]["name"]] = obj
-            self._tasks.append(asyncio.create_task(self._follow(plural, namespace, listed.resource_version)))
-
-    async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def all(self, plural: str, where: Callable[[Object], bool] = lambda _: True) -> list[Object]:
-        return [obj for (kind, _), obj in self._objects.items() if kind == plural and where(obj)]
-
-    def one(self, plural: str, name: str) -> Object | None:
-        return self._objects.get((plural, name))
-
-    async def until(self, what: str, held: Callable[[], bool]) -> None:
-        """Waits for the state in which `held` is true, then claims it."""
-        try:
-            async with asyncio.timeout(STEP_SECONDS), self._changed:
-                await self._changed.wait_for(held)
-        except TimeoutError as error:
-            raise ClaimFailed(f"{what} (not within {STEP_SECONDS:g} s)") from error
-        claim(what, held=True)
-
-    async def _follow(self, plural: str, namespace: str, resource_version: str) -> None:
-        events = self._client.watch(scheme.core(plural), namespace, resource_version=resource_version)
-        async for event_type, obj in events:
-            key = (plural, obj["metadata"]["name"])
-            before = self._objects.get(key)
-            if event_type == "DELETED":
-                self._objects.pop(key, None)
-            else:
-                self._objects[key] = obj
-            for sentence in TELLERS[plural](event_type, before, obj):
-                revision = obj["metadata"]["resourceVersion"]
-                print(f"  {_paint(f'{revision:>7}', '2')}  {sentence}", flush=True)
-            async with self._changed:
-                self._changed.notify_all()
-
-
-# ── what a change means, in the founding document's words ──
-
-
-def _told_rc(event_type: str, before: Object | None, after: Object) -> Sequence[str]:
-    name = after["metadata"]["name"]
-    if event_type == "ADDED":
-        return [f"kubectl → API server → store    ReplicationController {name}: {after['spec']['replicas']} wanted"]
-    if before and before["spec"]["replicas"] != after["spec"]["replicas"]:
-        wanted = f"{before['spec']['replicas']} → {after['spec']['replicas']} wanted"
-        return [f"kubectl → API server → store    ReplicationController {name}: {wanted}"]
-    return []
-
-
-def _told_pod(event_type: str, before: Object | None, after: Object) -> Sequence[str]:
-    name, spec, status = after["metadata"]["name"], after["spec"], after.get("status") or {}
-    if event_type == "DELETED":
-        return [f"store → everybody               Pod {name} is gone from {spec.get('nodeName', 'no node')}"]
-    told = []
-    if before is None:
-        owner = controller_of(after)
-        told.append(f"store → replication controller  Pod {name} created for {owner['name'] if owner else 'nobody'}")
-    if spec.get("nodeName") and not (before or {}).get("spec", {}).get("nodeName"):
-        told.append(f"store → scheduler → store       Pod {name} bound to {spec['nodeName']}")
-    phase_before = ((before or {}).get("status") or {}).get("phase")
-    if status.get("phase") == "Running" and phase_before != "Running":
-        told.append(f"store → {spec['nodeName']} → store          Pod {name} runs at {status.get('podIP')}")
-    if after["metadata"].get("deletionTimestamp") and before and not before["metadata"].get("deletionTimestamp"):
-        told.append(f"node controller → API server    Pod {name} must leave {spec.get('nodeName')}")
-    return told
-
-
-def _told_service(event_type: str, before: Object | None, after: Object) -> Sequence[str]:
-    if event_type != "ADDED":
-        return []
-    spec = after["spec"]
-    ports = ", ".join(
-        f"{port['port']}" + (f", node port {port['nodePort']}" if port.get("nodePort") else "")
-        for port in spec["ports"]
-    )
-    return [f"kubectl → API server → store    Service {after['metadata']['name']}: {spec['clusterIP']} port {ports}"]
-
-
-def addresses(endpoints: Object | None) -> list[str]:
-    found = []
-    for subset in (endpoints or {}).get("subsets") or ():
-        found += [address["ip"] for address in subset.get("addresses") or ()]
-    return sorted(found)
-
-
-def _told_endpoints(event_type: str, before: Object | None, after: Object) -> Sequence[str]:
-    now = addresses(after)
-    if event_type == "DELETED" or now == addresses(before):
-        return []
-    return [f"store → endpoint controller     Service {after['metadata']['name']} → {', '.join(now) or 'nobody'}"]
-
-
-def is_ready(node: Object) -> bool:
-    conditions = (node.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def _told_node(event_type: str, before: Object | None, after: Object) -> Sequence[str]:
-    if before is None or is_ready(before) == is_ready(after):
-        return []
-    return [
-        f"node controller → API server    Node {after['metadata']['name']} is {'' if is_ready(after) else 'not '}ready"
-    ]
-
-
-TELLERS: dict[str, Callable[[str, Object | None, Object], Sequence[str]]] = {
-    "replicationcontrollers": _told_rc,
-    "pods": _told_pod,
-    "services": _told_service,
-    "endpoints": _told_endpoints,
-    "nodes": _told_node,
-}
-
-
-# ── the steps ──
-
-
-def ready_pods(flow: Flow, app: str) -> list[Object]:
-    def ready(pod: Object) -> bool:
-        conditions = (pod.get("status") or {}).get("conditions") or ()
-        return (
-            (pod["metadata"].get("labels") or {}).get("app") == app
-            and not pod["metadata"].get("deletionTimestamp")
-            and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    async def apply(self) -> None:
+        heading("Apply the four files")
+        await self.kubecore("apply", *(word for name in FILES for word in ("-f", str(EXAMPLES / name))))
+        await self.flow.until("1 MySQL pod is ready behind its Service", lambda: served(self.flow, "mysql", 1))
+        await self.flow.until("2 Tomcat pods are ready behind node port 30001", lambda: served(self.flow, "myweb", 2))
+        claim(
+            f"the Services' addresses are from {SERVICE_CIDR}",
+            all(s["spec"]["clusterIP"].startswith("169.169.") for s in self.flow.all("services")),
         )
 
-    return flow.all("pods", ready)
+    async def from_outside(self) -> None:
+        heading("Fetch the page from outside, at each node's address")
+        everybody = {pod["metadata"]["name"] for pod in ready_pods(self.flow, "myweb")}
+        for url in self.node_urls():
+            answered: set[str] = set()
+            await self.page(
+                f"{url}: both Tomcats have answered",
+                url,
+                lambda page, seen=answered: (seen.add(page.pod), seen >= everybody)[1],  # type: ignore[misc]
+            )
 
+    async def data(self) -> None:
+        heading("What one Tomcat writes, the other reads")
+        first, last = self.node_urls()[0], self.node_urls()[-1]
+        written = await self.page("a line is written", first, lambda _: True, name="Ada", message="the first line")
+        await self.page(
+            "the other Tomcat reads it", last, lambda page: page.pod != written.pod and "the first line" in page.text
+        )
 
-def served(flow: Flow, name: str, count: int) -> bool:
-    ips = sorted(pod["status"]["podIP"] for pod in ready_pods(flow, name))
-    return len(ips) == count and addresses(flow.one("endpoints", name)) == ips
+    async def balancer(self) -> None:
+        heading("NodePort becomes LoadBalancer")
+        await self.kubecore("patch", "service", "myweb", "-p", '{"spec": {"type": "LoadBalancer"}}')
+        await self.flow.until("the service has an address", lambda: bool(balancer_address(self.flow.one("services", "myweb"))))
+        address = balancer_address(self.flow.one("services", "myweb"))
+        await self.page("the page is served there", f"http://{address}:8080/", lambda page: "the first line" in page.text)
+
+    async def scaling(self) -> None:
+        heading("Scale MySQL from 1 to 2")
+        await self.kubecore("scale", "rc", "mysql", "--replicas=2")
+        await self.flow.until("2 MySQL pods are ready behind the Service", lambda: served(self.flow, "mysql", 2))
+        print("  (two databases that know nothing of each other: the Service only spreads connections)", flush=True)
+        databases: set[str] = set()
+        everybody = {pod["metadata"]["name"] for pod in ready_pods(self.flow, "mysql")}
+        await self.page(
+            "both databases have answered",
+            self.node_urls()[0],
+            lambda page: (databases.add(page.database), databases >= everybody)[1],  # type: ignore[func-returns-value]
+        )
+
+    async def upgrade(self) -> None:
+        heading("Upgrade a running pod's image")
+        pod = ready_pods(self.flow, "myweb")[0]["metadata"]["name"]
+        image = "kubeguide/tomcat-app:v2"
+        patch = {"spec": {"containers": [{"name": "myweb", "image": image}]}}
+        await self.kubecore("patch", "pod", pod, "-p", json.dumps(patch))
+
+        def upgraded() -> bool:
+            return any(
+                p["metadata"]["name"] == pod and image_running(p) == image for p in ready_pods(self.flow, "myweb")
+            )
+
+        await self.flow.until(f"the same pod runs {image}", upgraded)
+        await self.page(
+            "the new version answers", self.node_urls()[0], lambda page: page.pod == pod and "version v2" in page.text
+        )
+
+    async def a_node_dies(self) -> None:
+        heading("A node dies")
+        victim = ready_pods(self.flow, "myweb")[0]["spec"]["nodeName"]
+        lost = {p["metadata"]["uid"] for p in self.flow.all("pods") if p["spec"].get("nodeName") == victim}
+        print(f"  {victim} is killed; it had {len(lost)} pods. Upstream waits 50 s + 300 s; here: {' '.join(FASTER)}")
+        await self.kubecore("node", "kill", victim)
+        await self.flow.until(f"{victim} is seen as not ready", lambda: not is_ready(self.flow.one("nodes", victim) or {}))
+
+        def moved() -> bool:
+            pods = ready_pods(self.flow, "mysql") + ready_pods(self.flow, "myweb")
+            return len(pods) == 4 and all(p["spec"]["nodeName"] != victim for p in pods)
+
+        await self.flow.until("its pods are replaced on the other node, 4 ready in all", moved)
+        await self.flow.until(
+            "both Services lead only to living pods",
+            lambda: served(self.flow, "mysql", 2) and served(self.flow, "myweb", 2),
+        )
+        await self.page("the page is served again", self.node_urls()[0], lambda _: True)
+
+    async def top(self) -> None:
+        heading("What it costs")
+        await self.kubecore("top", "node")
+        await self.kubecore("top", "pod")
+
+    async def clean_up(self) -> None:
+        heading("Clean up")
+        await self.kubecore("delete", *(word for name in FILES for word in ("-f", str(EXAMPLES / name))))
 
 
 async def command(*arguments: str, kubeconfig: Path) -> None:
@@ -223,51 +188,8 @@ async def command(*arguments: str, kubeconfig: Path) -> None:
         raise ClaimFailed(f"kubecore {arguments[0]} ended with {claimed}")
 
 
-async def the_example(flow: Flow, kubeconfig: Path) -> None:
-    heading("Apply the four files")
-    files = [word for name in FILES for word in ("-f", str(EXAMPLES / name))]
-    await command("apply", *files, kubeconfig=kubeconfig)
-    await flow.until("1 MySQL pod is ready behind its Service", lambda: served(flow, "mysql", 1))
-    await flow.until("2 Tomcat pods are ready behind node port 30001", lambda: served(flow, "myweb", 2))
-    service = flow.one("services", "myweb") or {}
-    claim(
-        f"the Services' addresses are from {SERVICE_CIDR}",
-        all(s["spec"]["clusterIP"].startswith("169.169.") for s in flow.all("services")),
-    )
-    claim("Tomcat's Service is reached at node port 30001", service["spec"]["ports"][0].get("nodePort") == 30001)
-
-
-async def scaling(flow: Flow, kubeconfig: Path) -> None:
-    heading("Scale MySQL from 1 to 2")
-    await command("scale", "rc", "mysql", "--replicas=2", kubeconfig=kubeconfig)
-    await flow.until("2 MySQL pods are ready behind the Service", lambda: served(flow, "mysql", 2))
-
-
-async def a_node_dies(flow: Flow, client: Client) -> None:
-    heading("A node dies")
-    victim = ready_pods(flow, "myweb")[0]["spec"]["nodeName"]
-    lost = {pod["metadata"]["uid"] for pod in flow.all("pods") if pod["spec"].get("nodeName") == victim}
-    print(
-        f"  {victim} stops; it had {len(lost)} pods. Upstream waits 50 s + 300 s; here: {' '.join(FASTER)}", flush=True
-    )
-    patch = {"metadata": {"annotations": {POWER_ANNOTATION: "off"}}}
-    await client.patch(scheme.core("nodes"), "", victim, patch)
-    await flow.until(f"{victim} is seen as not ready", lambda: not is_ready(flow.one("nodes", victim) or {}))
-
-    def moved() -> bool:
-        pods = ready_pods(flow, "mysql") + ready_pods(flow, "myweb")
-        return len(pods) == 4 and all(
-            pod["spec"]["nodeName"] != victim and pod["metadata"]["uid"] not in lost for pod in pods
-        )
-
-    await flow.until("its pods are replaced on the other node, 4 ready in all", moved)
-    await flow.until(
-        "both Services lead only to living pods", lambda: served(flow, "mysql", 2) and served(flow, "myweb", 2)
-    )
-
-
 async def many_pods() -> None:
-    heading("10,000 pods on 5,000 nodes")
+    heading("10,000 pods on 5,000 simulated nodes")
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "kubecore_cli", "bench", "schedule", "--nodes", "5000", "--pods", "10000", "--json"),
         stdout=asyncio.subprocess.PIPE,
@@ -284,7 +206,7 @@ async def many_pods() -> None:
         ("nodes considered for each pod", f"{result['nodes_considered_per_pod']:,.0f}"),
     )
     for name, value in rows:
-        print(f"  {name:<46} {_paint(value, '1')}", flush=True)
+        print(f"  {name:<46} {paint(value, '1')}", flush=True)
     claim(
         "10,000 pods bound and Running, no node over its allocatable, one Scheduled event each, all kept over a restart",
         True,
@@ -295,67 +217,45 @@ def _percentiles(result: dict[str, Any]) -> str:
     return f"{result['create_to_bind_p50_seconds']:.2f} s / {result['create_to_bind_p99_seconds']:.2f} s"
 
 
-async def start_cluster(directory: Path) -> tuple[asyncio.subprocess.Process, Path]:
-    heading("Start a cluster with two simulated nodes")
-    kubeconfig = directory / "kubeconfig"
-    arguments = ("up", "--nodes=2", "--port=0", f"--service-cidr={SERVICE_CIDR}", *FASTER)
-    print(f"  $ kubecore {' '.join(arguments)}", flush=True)
-    child = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "kubecore_cli", *arguments),
-        *(f"--data-dir={directory / 'data'}", f"--kubeconfig={kubeconfig}"),
-        stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    assert child.stdout is not None
-    async with asyncio.timeout(STEP_SECONDS):
-        async for line in child.stdout:
-            text = line.decode().rstrip()
-            print(f"  {text}", flush=True)
-            if text.startswith("ready "):
-                return child, kubeconfig
-    raise ClaimFailed("the cluster did not become ready")
+class Cluster:
+    """`kubecore up` as a process of its own. `outside`: the namespace from which its nodes are reached; empty for simulated nodes."""
 
+    def __init__(self, directory: Path, *flags: str) -> None:
+        self.kubeconfig = directory / "kubeconfig"
+        self.outside = ""
+        self._flags = ("up", "--nodes=2", "--port=0", f"--service-cidr={SERVICE_CIDR}", *FASTER, *flags)
+        self._places = (f"--data-dir={directory / 'data'}", f"--kubeconfig={self.kubeconfig}")
+        self._child: asyncio.subprocess.Process | None = None
 
-async def demo() -> None:
-    directory = Path(tempfile.mkdtemp(prefix="kubecore-demo-"))
-    child: asyncio.subprocess.Process | None = None
-    try:
-        child, kubeconfig = await start_cluster(directory)
-        transport = HttpTransport(load(kubeconfig))
-        client = Client(transport)
-        flow = Flow(client)
-        try:
-            await flow.start()
-            await the_example(flow, kubeconfig)
-            await scaling(flow, kubeconfig)
-            await a_node_dies(flow, client)
-        finally:
-            await flow.stop()
-            await transport.close()
-        child.send_signal(signal.SIGINT)
+    async def start(self) -> None:
+        """Returns when it says that it is ready; what it says is shown."""
+        print(f"  $ kubecore {' '.join(self._flags)}", flush=True)
+        self._child = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "kubecore_cli", *self._flags, *self._places),
+            stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self._child.stdout is not None, "asked for just above"
         async with asyncio.timeout(STEP_SECONDS):
-            claim("the cluster ended clean", await child.wait() == 0)
-        await many_pods()
-    finally:
-        if child is not None and child.returncode is None:
+            async for line in self._child.stdout:
+                text = line.decode().rstrip()
+                print(f"  {text}", flush=True)
+                words = text.split()
+                if "netns" in words:
+                    self.outside = words[words.index("exec") + 1]
+                if text.startswith("ready "):
+                    return
+        raise ClaimFailed("the cluster did not become ready")
+
+    async def stop(self) -> int:
+        assert self._child is not None, "stop comes after start"
+        self._child.send_signal(signal.SIGINT)
+        async with asyncio.timeout(STEP_SECONDS):
+            return await self._child.wait()
+
+    async def kill(self) -> None:
+        """Whatever happened, nothing goes on running."""
+        if self._child is not None and self._child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await child.wait()
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def main() -> int:
-    started = time.monotonic()
-    try:
-        asyncio.run(demo())
-    except ClaimFailed as failed:
-        print(f"\n{_paint('✗', '31')} {failed}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    print(f"\nEvery claim above was checked. {time.monotonic() - started:.0f} s.")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+                os.killpg(self._child.pid, signal.SIGKILL)
+            await self._child.wait()
