@@ -148,7 +148,9 @@ def _told_service(event_type: str, before: Object | None, after: Object) -> Sequ
             f"{port['port']}" + (f", node port {port['nodePort']}" if port.get("nodePort") else "")
             for port in spec["ports"]
         )
-        told.append(f"kubectl → API server → store    Service {name} ({spec['type']}): {spec['clusterIP']} port {ports}")
+        told.append(
+            f"kubectl → API server → store    Service {name} ({spec['type']}): {spec['clusterIP']} port {ports}"
+        )
     if balancer_address(after) and balancer_address(after) != balancer_address(before):
         told.append(f"service controller → store      Service {name} is balanced at {balancer_address(after)}")
     return told
@@ -202,9 +204,11 @@ TELLERS: dict[str, Callable[[str, Object | None, Object], Sequence[str]]] = {
 def ready_pods(flow: Flow, app: str) -> list[Object]:
     return flow.all(
         "pods",
-        lambda pod: (pod["metadata"].get("labels") or {}).get("app") == app
-        and not pod["metadata"].get("deletionTimestamp")
-        and is_ready(pod),
+        lambda pod: (
+            (pod["metadata"].get("labels") or {}).get("app") == app
+            and not pod["metadata"].get("deletionTimestamp")
+            and is_ready(pod)
+        ),
     )
 
 

@@ -62,7 +62,7 @@
 </head>
 <body>
   <h1>The guest book</h1>
-  <p class="from">Answered by pod <b><%= shown(pod) %></b><% if (!database.isEmpty()) { %>, from database <b><%= shown(database) %></b><% } %>.</p>
+  <p class="from">Answered by pod <b><%= shown(pod) %></b>, version <%= shown(System.getenv().getOrDefault("APP_VERSION", "v1")) %><% if (!database.isEmpty()) { %>, from database <b><%= shown(database) %></b><% } %>.</p>
   <% if (!trouble.isEmpty()) { %><p class="trouble">The database did not answer: <%= shown(trouble) %></p><% } %>
   <form method="post">
     <input name="name" placeholder="Your name" required maxlength="80">
