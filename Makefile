@@ -43,7 +43,8 @@ install: $(VENV)/.ready ## a wheel of the release build, in dist/
 # ── what people run ──
 
 .PHONY: demo
-demo: ## the Tomcat and MySQL example, a node's death, and 10,000 pods scheduled
+demo: ## the Tomcat and MySQL example on two real nodes, a node's death, and 10,000 pods scheduled
+	@[ "$$(id -u)" -ne 0 ] || scripts/debian-packages demo
 	@$(MAKE) --no-print-directory build PROFILE=release
 	@$(BIN)/python examples/demo.py
 
