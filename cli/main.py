@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "patch": ("patch", "Change some fields of objects"),
     "events": ("events", "List events"),
     "proxy": ("proxy", "Open a plain REST door to the API server on loopback"),
+    "store": ("store", "Look after the data directory: verify, dump, snapshot, restore, repair, defragment"),
     "bench": ("bench", "Measure the control plane"),
     "version": ("version", "Print versions of this command and of the server"),
 }

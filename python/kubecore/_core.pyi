@@ -78,12 +78,26 @@ class Store:
     def stats(self) -> dict[str, int]: ...
 
 def verify_store(directory: str) -> dict[str, int]:
-    """Reads and checks a data directory that nobody has open; changes nothing. Gives revision, snapshot_revision, entries, log_bytes,
-    torn_bytes (of a commit that never finished). Raises Corrupt with file and offset, StoreError."""
+    """Reads and checks a data directory; changes nothing. Gives revision, snapshot_revision, entries, log_bytes, torn_bytes (of a commit that
+    never finished, or that a running store is writing just now). Raises Corrupt with file and offset, StoreError."""
 
 def dump_store(directory: str) -> tuple[list[Versioned], int]:
-    """Everything in a data directory that nobody has open, as a start would find it, and its revision. Changes nothing. Raises as
+    """Everything in a data directory, as a start would find it, and its revision; also beside a running store. Changes nothing. Raises as
     verify_store."""
+
+def save_store(directory: str, file: str) -> int:
+    """Writes what `dump_store` would give as one checksummed file that `restore_store` takes; a file of that name is replaced once the new
+    one is whole. Gives its revision. Raises as verify_store."""
+
+def restore_store(file: str, directory: str) -> int:
+    """Makes a data directory of a saved file, where none is yet; revisions go on from the saved one. Gives it. Raises Corrupt, StoreError."""
+
+def repair_store(directory: str) -> tuple[int, list[str]]:
+    """Cuts away what is damaged, in a directory that nobody has open, so that the store opens at the newest revision that can be proved. Gives that
+    revision and the files that were set aside as NAME.damaged. Raises StoreError, Corrupt if that does not help."""
+
+def defragment_store(directory: str) -> tuple[int, int]:
+    """Writes one fresh snapshot and removes everything before it, in a directory that nobody has open. Gives the bytes before and after."""
 
 # ─────────────────────────────── objects ───────────────────────────────
 

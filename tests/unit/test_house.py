@@ -14,7 +14,13 @@ import kubecore
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "kubecore"
-DOORS = {"api/codec.py", "apiserver/storage/embedded.py", "apiserver/wire/door.py", "scheduler/kernel.py"}
+DOORS = {
+    "api/codec.py",
+    "apiserver/storage/embedded.py",
+    "apiserver/storage/maintenance.py",
+    "apiserver/wire/door.py",
+    "scheduler/kernel.py",
+}
 FILE_LINES_MAX = 600
 
 
@@ -38,7 +44,7 @@ def _names_the_extension(tree: ast.Module) -> bool:
     return False
 
 
-def test_the_extension_has_four_doors() -> None:
+def test_the_extension_has_five_doors() -> None:
     named = {
         str(path.relative_to(PACKAGE))
         for path in PACKAGE.rglob("*.py")

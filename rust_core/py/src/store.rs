@@ -43,6 +43,10 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Versioned>()?;
     module.add_function(wrap_pyfunction!(verify_store, module)?)?;
     module.add_function(wrap_pyfunction!(dump_store, module)?)?;
+    module.add_function(wrap_pyfunction!(save_store, module)?)?;
+    module.add_function(wrap_pyfunction!(restore_store, module)?)?;
+    module.add_function(wrap_pyfunction!(repair_store, module)?)?;
+    module.add_function(wrap_pyfunction!(defragment_store, module)?)?;
     module.add_class::<Notifier>()
 }
 
@@ -74,22 +78,9 @@ pub(crate) fn to_python(py: Python<'_>, error: Error) -> PyErr {
     }
 }
 
-/// A data directory that nobody has open. Unlike a start, looking makes none.
-fn existing_disk(directory: &Path) -> Result<RealDisk, Error> {
-    let found = std::fs::metadata(directory).map(drop);
-    found.map_err(|source| {
-        let what = format!("the data directory {}", directory.display());
-        Error::Io {
-            what,
-            source: Arc::new(source),
-        }
-    })?;
-    RealDisk::open(directory)
-}
-
 #[pyfunction]
 fn verify_store<'py>(py: Python<'py>, directory: PathBuf) -> PyResult<Bound<'py, PyDict>> {
-    let verified = py.detach(|| kubecore_store::verify(&existing_disk(&directory)?));
+    let verified = py.detach(|| kubecore_store::verify(&RealDisk::shared(&directory)?));
     let verified = verified.map_err(|error| to_python(py, error))?;
     let figures = PyDict::new(py);
     figures.set_item("revision", verified.revision.0)?;
@@ -105,10 +96,48 @@ fn verify_store<'py>(py: Python<'py>, directory: PathBuf) -> PyResult<Bound<'py,
 
 #[pyfunction]
 fn dump_store(py: Python<'_>, directory: PathBuf) -> PyResult<(Vec<Versioned>, u64)> {
-    let view = py.detach(|| kubecore_store::read(&existing_disk(&directory)?));
+    let view = py.detach(|| kubecore_store::look(&RealDisk::shared(&directory)?));
     let view = view.map_err(|error| to_python(py, error))?;
     let entries = view.range("", "").cloned().map(Versioned::new).collect();
     Ok((entries, view.revision.0))
+}
+
+#[pyfunction]
+fn save_store(py: Python<'_>, directory: PathBuf, file: PathBuf) -> PyResult<u64> {
+    let saved = py.detach(|| {
+        let view = kubecore_store::look(&RealDisk::shared(&directory)?)?;
+        kubecore_store::save(&view, &file).map(|()| view.revision)
+    });
+    saved
+        .map(|revision| revision.0)
+        .map_err(|error| to_python(py, error))
+}
+
+#[pyfunction]
+fn restore_store(py: Python<'_>, file: PathBuf, directory: PathBuf) -> PyResult<u64> {
+    let restored = py.detach(|| kubecore_store::restore(&file, &RealDisk::open(&directory)?));
+    restored
+        .map(|revision| revision.0)
+        .map_err(|error| to_python(py, error))
+}
+
+/// The directory must be there: opening it would make one.
+fn own_disk(directory: &Path) -> Result<RealDisk, Error> {
+    RealDisk::shared(directory)?;
+    RealDisk::open(directory)
+}
+
+#[pyfunction]
+fn repair_store(py: Python<'_>, directory: PathBuf) -> PyResult<(u64, Vec<String>)> {
+    let repaired = py.detach(|| kubecore_store::repair(&own_disk(&directory)?));
+    let repaired = repaired.map_err(|error| to_python(py, error))?;
+    Ok((repaired.revision.0, repaired.set_aside))
+}
+
+#[pyfunction]
+fn defragment_store(py: Python<'_>, directory: PathBuf) -> PyResult<(u64, u64)> {
+    py.detach(|| kubecore_store::defragment(&own_disk(&directory)?))
+        .map_err(|error| to_python(py, error))
 }
 
 /// One key at one revision.

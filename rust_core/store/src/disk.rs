@@ -34,11 +34,11 @@ pub trait DiskFile: Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
-/// A directory of this process alone, as long as the value lives.
+/// A directory of this process alone, as long as the value lives; or, `shared`, one to look into or to put a file in.
 pub struct RealDisk {
     directory: PathBuf,
     /// Held locked; the system lets go of it when the process dies, however it dies.
-    lock: File,
+    lock: Option<File>,
 }
 
 const LOCK_NAME: &str = "LOCK";
@@ -67,7 +67,20 @@ impl RealDisk {
         sign.map_err(failed)?;
         Ok(RealDisk {
             directory: directory.to_owned(),
-            lock,
+            lock: Some(lock),
+        })
+    }
+
+    /// A directory that is there, unlocked: another process may be writing in it.
+    pub fn shared(directory: &Path) -> Result<RealDisk, StoreError> {
+        let found = std::fs::read_dir(directory).map(drop);
+        found.map_err(|source| {
+            let shown = directory.display();
+            StoreError::io(format!("opening the directory {shown}"), source)
+        })?;
+        Ok(RealDisk {
+            directory: directory.to_owned(),
+            lock: None,
         })
     }
 
@@ -159,7 +172,9 @@ impl Disk for RealDisk {
 
     fn release(&self) {
         // Should it fail, the lock goes with the process.
-        let _ = self.lock.unlock();
+        if let Some(lock) = &self.lock {
+            let _ = lock.unlock();
+        }
     }
 }
 

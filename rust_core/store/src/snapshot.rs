@@ -12,7 +12,6 @@ use crate::record::{FrameKind, begin_frame, read_entries, read_frame, seal_frame
 use crate::revision::Revision;
 use crate::view::View;
 
-const TEMPORARY_NAME: &str = "snapshot.tmp";
 const FRAME_PAYLOAD_BYTES: usize = 1 << 20;
 
 pub(crate) fn snapshot_name(revision: Revision) -> String {
@@ -28,20 +27,29 @@ pub(crate) fn snapshot_revision(name: &str) -> Option<Revision> {
 }
 
 pub(crate) fn write_snapshot(disk: &dyn Disk, view: &View) -> Result<(), StoreError> {
-    write_file(disk, view)
-        .and_then(|()| disk.rename(TEMPORARY_NAME, &snapshot_name(view.revision)))
+    write_snapshot_as(disk, view, &snapshot_name(view.revision))
+}
+
+pub(crate) fn write_snapshot_as(
+    disk: &dyn Disk,
+    view: &View,
+    name: &str,
+) -> Result<(), StoreError> {
+    let temporary = format!("{name}.tmp");
+    write_file(disk, view, &temporary)
+        .and_then(|()| disk.rename(&temporary, name))
         .and_then(|()| disk.sync_directory())
         .map_err(|source| {
             // Half a snapshot helps nobody and takes room; if it cannot go now, the next start removes it.
-            let _ = disk.remove(TEMPORARY_NAME);
+            let _ = disk.remove(&temporary);
             storage_error("writing a snapshot", source)
         })
 }
 
-fn write_file(disk: &dyn Disk, view: &View) -> std::io::Result<()> {
+fn write_file(disk: &dyn Disk, view: &View, name: &str) -> std::io::Result<()> {
     let revision = view.revision.0;
     let mut out = Output {
-        file: disk.create(TEMPORARY_NAME, 0)?,
+        file: disk.create(name, 0)?,
         offset: 0,
     };
     let mut buffer = Vec::with_capacity(FRAME_PAYLOAD_BYTES + (64 << 10));
