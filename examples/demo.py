@@ -1,8 +1,9 @@
 """`make demo`: the Tomcat and MySQL example runs for real on two nodes of this machine; then 10,000 pods are scheduled.
 
-Every line that says what happened comes from a watch, with the revision at which it happened; every page is fetched from outside the
-cluster's network; every claim is checked, and the exit code is 0 only if all of them held. Needs root (namespaces, nftables) and no network; everything it
-makes is gone at the end. Without root it says so and shows the control plane with simulated nodes.
+Every line that says what happened comes from a watch, with the revision at which it happened; every page is fetched
+from outside the cluster's network; every claim is checked, and the exit code is 0 only if all of them held. Needs root
+(namespaces, nftables) and no network; everything it makes is gone at the end. Without root it says so and shows the
+control plane with simulated nodes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """What the demo shows: the cluster's List-Watch flow, told live in the founding document's words, and claims that were checked.
 
-In: watches of one client. Out: lines on standard output, each with the revision at which it happened, and the latest state of what was seen.
+In: watches of one client. Out: lines on standard output, each with the revision at which it happened, and the latest
+state of what was seen.
 """
 
 from __future__ import annotations
