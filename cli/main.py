@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "controllers": ("parts", "Run the controllers alone"),
     "scheduler": ("parts", "Run the scheduler alone"),
     "nodes": ("parts", "Run simulated nodes alone"),
+    "node": ("node", "Switch a real node off and on"),
     "apply": ("apply", "Apply manifests by file"),
     "create": ("create", "Create objects from files"),
     "get": ("get", "List objects or show some"),

@@ -57,6 +57,13 @@ class PortRange(click.ParamType[Any]):
 @click.option("--disable-admission-plugins", default="")
 @click.option("--token-auth-file", type=click.Path(path_type=Path, exists=True), default=None)
 @click.option("--runtime-config", default="")
+@click.option(
+    "--network-namespace",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Serve in this one too, and reach nodes there.",
+)
+@click.option("--network-address", default="", help="The address in it.")
 @click.option("--default-not-ready-toleration-seconds", type=int, default=300, show_default=True)
 @click.option("--default-unreachable-toleration-seconds", type=int, default=300, show_default=True)
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
@@ -75,6 +82,13 @@ def apiserver(verbose: bool, **given: Any) -> int:
 )
 @click.option("--root-ca-file", type=click.Path(path_type=Path, exists=True), default=None)
 @click.option("--service-account-private-key-file", type=click.Path(path_type=Path), default=None)
+@click.option("--allocate-node-cidrs", type=bool, default=False, show_default=True, help="Give nodes their pod ranges.")
+@click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Where pod ranges are cut from.")
+@click.option("--node-cidr-mask-size", type=click.IntRange(1, 128), default=24, show_default=True)
+@click.option("--service-cluster-ip-range", "service_cidr", default=SERVICE_CIDR, show_default=True)
+@click.option(
+    "--load-balancer-cidr", default="", help="Addresses for Services of type LoadBalancer; none: no provider."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
 def controllers(
     kubeconfig: Path,
@@ -84,11 +98,13 @@ def controllers(
     root_ca_file: Path | None,
     service_account_private_key_file: Path | None,
     verbose: bool,
+    **network: Any,
 ) -> int:
     configure_logging(verbose=verbose)
     options = ClusterOptions(
         controllers=chosen,
         node_monitor_grace_seconds=node_monitor_grace_period,
+        **network,
     )
     return run_loop(
         "controllers",

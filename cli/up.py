@@ -16,7 +16,7 @@ def default_data_dir() -> Path:
 
 
 @click.command(
-    help="Start a whole cluster on this machine: API server, controllers, scheduler and simulated nodes. Ctrl-C ends it."
+    help="Start a whole cluster on this machine: API server, controllers, scheduler and nodes. Ctrl-C ends it."
 )
 @click.option(
     "--data-dir", type=click.Path(path_type=Path), default=None, help="Where state lives [~/.local/share/kubecore]."
@@ -31,7 +31,25 @@ def default_data_dir() -> Path:
     default=None,
     help="Write it here, instead of merging it into yours.",
 )
-@click.option("--nodes", type=click.IntRange(0), default=1, show_default=True, help="Simulated nodes.")
+@click.option("--nodes", type=click.IntRange(0), default=1, show_default=True, help="How many.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["simulated", "process"]),
+    default="simulated",
+    show_default=True,
+    help="Of the nodes. process: containers are real processes, nodes have networks of their own (root only).",
+)
+@click.option("--node-cidr", default="198.18.0.0/24", show_default=True, help="Real nodes' addresses.")
+@click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Pods' addresses on real nodes.")
+@click.option(
+    "--load-balancer-cidr", default="198.51.100.0/24", show_default=True, help="Load balancers' addresses there."
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, exists=True),
+    default=None,
+    help="The table of local images for real nodes.",
+)
 @click.option(
     "--storage",
     type=click.Choice(["embedded", "memory"]),
@@ -89,10 +107,18 @@ def default_data_dir() -> Path:
     type=float,
     default=10.0,
     show_default=True,
-    help="How often simulated nodes say that they live.",
+    help="How often nodes say that they live.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log what the parts do.")
-def up(data_dir: Path | None, parts: str, storage: str, verbose: bool, **given: object) -> int:
+def up(
+    data_dir: Path | None,
+    parts: str,
+    storage: str,
+    verbose: bool,
+    runtime: str,
+    load_balancer_cidr: str,
+    **given: object,
+) -> int:
     from kubecore.cluster.options import ClusterOptions
     from kubecore.cluster.running import configure_logging, run_until_signalled
 
@@ -102,6 +128,9 @@ def up(data_dir: Path | None, parts: str, storage: str, verbose: bool, **given: 
         data_dir=directory,
         storage=storage,  # type: ignore[arg-type]
         parts=parts,  # type: ignore[arg-type]
+        verbose=verbose,
+        load_balancer_cidr=load_balancer_cidr if runtime == "process" else "",
+        runtime=runtime,  # type: ignore[arg-type]
         merge_kubeconfig=given["kubeconfig"] is None,
         **given,  # type: ignore[arg-type]
     )

@@ -2,6 +2,7 @@
 
     options        what a cluster can be told          apiserver, loops   how each part is built
     controlplane   parts as tasks of one event loop    processes          parts as processes of their own
+    machines       real nodes: network namespaces, process trees
     facade, sync   `kubecore.Cluster` for programs     running, runfile   what `kubecore up` and `down` do
 
 Nothing below imports this; it imports everything below.

@@ -27,6 +27,8 @@ from kubecore.apiserver.wire import (
     token_issuer_routes,
 )
 from kubecore.client.client import Client
+from kubecore.cluster.machines.addresses import API_PORT
+from kubecore.cluster.machines.namespaces import Inside
 from kubecore.cluster.options import ClusterOptions
 
 STORE_DIRECTORY = "store"
@@ -50,6 +52,7 @@ class ApiServerPart:
             directory / PKI_DIRECTORY if directory is not None else None,
             bind_address=options.bind_address,
             service_ip=first_service_address(options.service_cidr),
+            more_names=[options.network_address],
             now=clock.now,
             # Without a socket nobody can misuse keys that a seed makes again, and one seed makes one history.
             randomness=random.Random(options.seed) if options.seed is not None and options.port is None else None,
@@ -81,6 +84,7 @@ class ApiServerPart:
         )
         self.url = ""
         self._port = 0
+        self._inside = Inside(options.network_namespace) if options.network_namespace is not None else None
         self._clock = clock
         self._timekeeper: asyncio.Task[None] | None = None
 
@@ -97,6 +101,14 @@ class ApiServerPart:
                 threads=_wire_threads(),
             )
             self.url = f"https://{reachable(self._options.bind_address)}:{self._port}"
+        if self._inside is not None:
+            with self._inside.listen(self._options.network_address, API_PORT) as listening:
+                self._server.listen_on(
+                    listening,
+                    serving=self.certificates.server,
+                    client_ca_pem=self.certificates.ca_pem,
+                    threads=_wire_threads(),
+                )
         self._server.start()
 
     async def stop(self) -> None:
@@ -107,6 +119,8 @@ class ApiServerPart:
             self._server.stop()
         else:
             await asyncio.to_thread(self._server.stop)
+        if self._inside is not None:
+            self._inside.close()
 
     def transport(self, identity: str) -> LocalTransport:
         return self._server.transport(identity)
@@ -120,6 +134,9 @@ class ApiServerPart:
 
     def _bootstrap(self) -> None:
         """Upstream's namespaces, the `kubernetes` Service and the system priority classes."""
+        if self._inside is not None:
+            ensure_bootstrap_objects(self.registry, address=self._options.network_address, port=API_PORT)
+            return
         bound = self._options.bind_address
         address = _own_address() if ipaddress.ip_address(bound).is_unspecified else bound
         ensure_bootstrap_objects(self.registry, address=address, port=self._port or DEFAULT_PORT)

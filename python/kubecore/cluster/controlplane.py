@@ -19,6 +19,7 @@ from kubecore.apiserver.access.certificates import Certificates
 from kubecore.client.client import Client
 from kubecore.cluster.apiserver import ApiServerPart
 from kubecore.cluster.loops import LOOPS, Loop, LoopKeys, World
+from kubecore.cluster.machines.site import Site
 from kubecore.cluster.options import ClusterOptions
 
 ADMIN = "kubernetes-admin"
@@ -35,6 +36,7 @@ class ControlPlane:
     """One cluster's parts as tasks of the running event loop. `start`, then `stop`, each once."""
 
     def __init__(self, options: ClusterOptions, *, clock: Clock | None = None) -> None:
+        self._site = Site(options) if options.runtime == "process" else None
         self.options = options
         self.clock: Clock = clock or SystemClock()
         self._random = random.Random(options.seed)  # a None seed is the system's randomness
@@ -54,6 +56,9 @@ class ControlPlane:
             raise
 
     async def _start(self) -> None:
+        if self._site is not None:
+            await asyncio.to_thread(self._site.open)
+            self.options = self._site.options
         self._server = ApiServerPart(self.options, clock=self.clock, randomness=self._random)
         await self._server.start()
         world = World(
@@ -70,6 +75,8 @@ class ControlPlane:
                 self._tasks.append(asyncio.create_task(self._keep_running(name, world), name=name))
         for loop in self._loops.values():
             await loop.ready()
+        if self._site is not None:
+            await self._site.start(self.certificates, self._server.transport)
         if self.options.kubeconfig is not None:
             self.write_kubeconfig(self.options.kubeconfig)
         elif self.options.merge_kubeconfig:
@@ -77,12 +84,16 @@ class ControlPlane:
             self._merged = True
 
     async def stop(self) -> None:
-        """Loops first, then the server, which answers what is in flight and syncs."""
+        """Machines and loops first, then the server, which answers what is in flight and syncs."""
+        if self._site is not None:
+            await self._site.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.stop()
+        if self._site is not None:
+            await asyncio.to_thread(self._site.close)
         if self._merged:
             kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
@@ -95,6 +106,13 @@ class ControlPlane:
         if self._server is None:
             raise RuntimeError("the cluster is not running")
         return self._server
+
+    @property
+    def site(self) -> Site:
+        """The machines of real nodes. RuntimeError if they are simulated."""
+        if self._site is None:
+            raise RuntimeError("the nodes are simulated")
+        return self._site
 
     @property
     def server(self) -> str:

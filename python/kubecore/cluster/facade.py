@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kubecore.client.client import Client
 from kubecore.cluster.controlplane import ADMIN, ControlPlane
+from kubecore.cluster.machines.machine import Machine
+from kubecore.cluster.machines.namespaces import Inside
 from kubecore.cluster.options import ClusterOptions
 from kubecore.cluster.sync import SyncClient
 
@@ -80,6 +83,30 @@ async def _client(plane: ControlPlane) -> Client:
     return plane.client(ADMIN)
 
 
+@dataclass(frozen=True, slots=True)
+class SyncMachine:
+    """A real node of a running cluster."""
+
+    machine: Machine
+    run: Callable[[Coroutine[Any, Any, None]], None]
+
+    @property
+    def namespace(self) -> Path:
+        """Its network, for `ip netns exec`."""
+        return self.machine.namespace
+
+    def kill(self) -> None:
+        """As when the power goes."""
+        self.run(self.machine.kill())
+
+    def stop(self) -> None:
+        self.run(self.machine.stop())
+
+    def start(self) -> None:
+        """Switches it on again, with its disk as it was."""
+        self.run(self.machine.start())
+
+
 class Cluster(SyncClient):
     """A cluster with the verbs of `SyncClient`, as administrator.
 
@@ -133,6 +160,21 @@ class Cluster(SyncClient):
     def server(self) -> str:
         """The API server's URL."""
         return self._plane.server
+
+    @property
+    def machines(self) -> dict[str, SyncMachine]:
+        """Real nodes by name, to be killed and started. RuntimeError if the nodes are simulated."""
+        return {name: SyncMachine(machine, self._run) for name, machine in self._plane.site.machines.items()}
+
+    @property
+    def outside(self) -> Inside:
+        """The network of those who come from elsewhere. RuntimeError if the nodes are simulated."""
+        return self._plane.site.outside
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        if self._background is None:
+            raise RuntimeError("the cluster is not running")
+        return self._background.run(work)
 
     @property
     def kubeconfig(self) -> str:

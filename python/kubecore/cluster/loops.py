@@ -72,6 +72,11 @@ def controller_options(options: ClusterOptions, keys: LoopKeys) -> dict[str, obj
         "node_monitor_grace_period_seconds": options.node_monitor_grace_seconds,
         "root_ca_pem": keys.ca_pem.decode(),
         "sign_token": keys.sign_token,
+        "allocate_node_cidrs": options.allocate_node_cidrs,
+        "cluster_cidr": options.cluster_cidr,
+        "service_cidr": options.service_cidr,
+        "node_cidr_mask_size": options.node_cidr_mask_size,
+        "load_balancer_cidr": options.load_balancer_cidr,
     }
 
 
@@ -85,7 +90,7 @@ def _scheduler(world: World) -> Loop | None:
 
 def _nodes(world: World) -> Loop | None:
     options = world.options
-    if not options.nodes:
+    if not options.nodes or options.runtime != "simulated":
         return None
     agent = Agent(
         world.transport_for(NODES_IDENTITY),

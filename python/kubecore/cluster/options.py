@@ -18,9 +18,13 @@ class ClusterOptions:
     port: 0 takes a free one; None opens no socket at all (in-process clients only).
     kubeconfig: a file to write; None: none, unless `merge_kubeconfig`.
     parts: `tasks` in this process, or a process for each.
+    runtime: of the nodes. `process`: each is a machine of its own network, pids and mounts, its containers real processes
+    (root only; see docs/design/nodes.md).
+    images: the table of local images for real nodes.
     """
 
     nodes: int = 1
+    runtime: Literal["simulated", "process"] = "simulated"
     data_dir: Path | None = None
     storage: Literal["embedded", "memory"] = "memory"
     bind_address: str = "127.0.0.1"
@@ -28,6 +32,15 @@ class ClusterOptions:
     kubeconfig: Path | None = None
     merge_kubeconfig: bool = False
     service_cidr: str = SERVICE_CIDR
+    node_cidr: str = "198.18.0.0/24"
+    cluster_cidr: str = "10.244.0.0/16"
+    node_cidr_mask_size: int = 24
+    allocate_node_cidrs: bool = False
+    """Whether the controllers give each node a pod range out of `cluster_cidr`; always so for real nodes."""
+    load_balancer_cidr: str = ""
+    """Addresses for Services of type LoadBalancer; empty: the usual ones for real nodes, no provider otherwise."""
+    outside_cidr: str = "203.0.113.0/24"
+    images: Path | None = None
     service_node_port_range: range = range(30000, 32768)
     parts: Literal["tasks", "processes"] = "tasks"
     controllers: str = "*"
@@ -42,5 +55,10 @@ class ClusterOptions:
     default_not_ready_toleration_seconds: int = 300
     default_unreachable_toleration_seconds: int = 300
     node_lease_renew_seconds: float = 10.0
+    verbose: bool = False
+    """Real nodes log more than warnings, each unit to a file of its own."""
+    network_namespace: Path | None = None
+    network_address: str = ""
+    """Of the API server: a network beside the host's in which it serves, and by which it reaches kubelets."""
     seed: int | None = None
     """Of all randomness; None: the system's."""

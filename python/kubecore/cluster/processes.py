@@ -18,7 +18,11 @@ from pathlib import Path
 
 from kubecore.apiserver.access import kubeconfig
 from kubecore.apiserver.access.certificates import Certificates
+from kubecore.client.kubeconfig import load
 from kubecore.cluster.apiserver import PKI_DIRECTORY, first_service_address, free_port, reachable
+from kubecore.cluster.identities import RemoteIdentities
+from kubecore.cluster.machines.announcer import IDENTITY as FABRIC_IDENTITY
+from kubecore.cluster.machines.site import Site
 from kubecore.cluster.options import ClusterOptions
 
 READY_SECONDS = 30.0
@@ -33,6 +37,9 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "scheduler": ("system:kube-scheduler", ()),
     "nodes": ("system:kubecore:node-simulator", ()),
 }
+
+FABRIC = "fabric"
+"""Of the kubeconfig with which this process itself sees to the routes between real nodes."""
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)"""
@@ -57,6 +64,8 @@ class Processes:
         if options.port == 0:
             # The API server must come back at the same address after it was killed.
             options = replace(options, port=free_port(options.bind_address))
+        self._site = Site(options) if options.runtime == "process" else None
+        self._identities: RemoteIdentities | None = None
         self.options = options
         self._tasks: list[asyncio.Task[None]] = []
         self._children: dict[str, asyncio.subprocess.Process] = {}
@@ -75,7 +84,18 @@ class Processes:
         return self._children[part].pid
 
     async def start(self) -> None:
-        """Returns once every part says that it is ready. Raises PartFailed if one does not get there."""
+        """Returns once every part says that it is ready. Raises PartFailed if one does not get there, OSError if a node
+        does not. What was begun before a failure is ended."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        if self._site is not None:
+            await asyncio.to_thread(self._site.open)
+            self.options = self._site.options
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificates = Certificates(
             self._directory / PKI_DIRECTORY,
@@ -90,6 +110,9 @@ class Processes:
                 self._tasks.append(asyncio.create_task(self._keep_running(name), name=name))
             for name in together:
                 await self._wait_ready(name)
+        if self._site is not None:
+            self._identities = RemoteIdentities(load(self._kubeconfig(FABRIC)), user_agent="kubecore-fabric")
+            await self._site.start(certificates, self._identities.transport)
         # Only now: a cluster that runs at this port already keeps its entries.
         self._write_kubeconfig(certificates)
 
@@ -100,17 +123,21 @@ class Processes:
         except TimeoutError:
             self._failures[name] = f"was not ready within {READY_SECONDS:g} s"
         if name in self._failures:
-            await self.stop()
             raise PartFailed(f"{name}: {self._failures[name]}")
 
     def _wanted(self) -> list[str]:
         """The parts that the options ask for, the API server first."""
         options = self.options
-        asked = {"controllers": bool(options.controllers), "scheduler": options.scheduler, "nodes": options.nodes > 0}
+        simulated = options.nodes > 0 and options.runtime == "simulated"
+        asked = {"controllers": bool(options.controllers), "scheduler": options.scheduler, "nodes": simulated}
         return ["apiserver", *(name for name in PARTS if asked[name])]
 
     async def stop(self) -> None:
         """The API server last: the others still write what they have to say."""
+        if self._site is not None:
+            await self._site.stop()
+        if self._identities is not None:
+            await self._identities.close()
         self._stopping = True
         for name in (*reversed(PARTS), "apiserver"):
             child = self._children.get(name)
@@ -127,11 +154,14 @@ class Processes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._site is not None:
+            await asyncio.to_thread(self._site.close)
         if self._merged:
             kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
     def _write_kubeconfigs(self, certificates: Certificates) -> None:
-        for name, (user, groups) in PARTS.items():
+        own: dict[str, tuple[str, tuple[str, ...]]] = {FABRIC: (FABRIC_IDENTITY, ())} if self._site else {}
+        for name, (user, groups) in (PARTS | own).items():
             pair = certificates.client(user, groups)
             kubeconfig.write(
                 self._kubeconfig(name), kubeconfig.document(server=self.server, ca_pem=certificates.ca_pem, client=pair)
@@ -207,6 +237,7 @@ class Processes:
                 f"--node-monitor-grace-period={options.node_monitor_grace_seconds}s",
                 f"--service-account-private-key-file={self._directory / PKI_DIRECTORY / 'sa.key'}",
                 f"--root-ca-file={self._directory / PKI_DIRECTORY / 'ca.crt'}",
+                *node_network_arguments(options),
             ]
         if name == "nodes":
             return [
@@ -222,6 +253,19 @@ def _detach() -> None:
     group and the API server must end last; and SIGTERM when this process dies, however it dies."""
     os.setpgid(0, 0)
     _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def node_network_arguments(options: ClusterOptions) -> list[str]:
+    """What the controllers are told about the network of real nodes."""
+    if not options.allocate_node_cidrs:
+        return []
+    return [
+        "--allocate-node-cidrs=true",
+        f"--cluster-cidr={options.cluster_cidr}",
+        f"--node-cidr-mask-size={options.node_cidr_mask_size}",
+        f"--service-cluster-ip-range={options.service_cidr}",
+        f"--load-balancer-cidr={options.load_balancer_cidr}",
+    ]
 
 
 def apiserver_arguments(options: ClusterOptions) -> list[str]:
@@ -245,6 +289,8 @@ def apiserver_arguments(options: ClusterOptions) -> list[str]:
         ("disable-admission-plugins", options.disable_admission_plugins),
         ("runtime-config", options.runtime_config),
         ("token-auth-file", str(options.token_auth_file or "")),
+        ("network-namespace", str(options.network_namespace or "")),
+        ("network-address", options.network_address),
     ):
         if value:
             arguments.append(f"--{flag}={value}")

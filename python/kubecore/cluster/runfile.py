@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 NAME = "kubecore.run"
-OWN_ENTRIES = frozenset({NAME, "pki", "store", "tokens.csv", "kubeconfigs", "logs"})
+OWN_ENTRIES = frozenset({NAME, "pki", "store", "tokens.csv", "kubeconfigs", "logs", "nodes"})
 """What may lie in a data directory: anything else keeps it from being deleted."""
 
 

@@ -226,7 +226,8 @@ def _announce_ready(cluster: Runnable, announce: Announce, started: float) -> No
         announce(f"kubeconfig {options.kubeconfig}")
     elif options.merge_kubeconfig:
         announce("kubeconfig: context kubecore is now the current one")
-    nodes = f"{options.nodes} simulated node{'' if options.nodes == 1 else 's'}"
+    kind = "simulated" if options.runtime == "simulated" else "real"
+    nodes = f"{options.nodes} {kind} node{'' if options.nodes == 1 else 's'}"
     announce(f"ready in {time.monotonic() - started:.2f} s: {nodes}, Ctrl-C to stop")
 
 

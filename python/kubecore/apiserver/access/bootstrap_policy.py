@@ -165,6 +165,14 @@ COMPONENT_ROLES: tuple[RoleRow, ...] = (
             Rule("create patch update", "core events.k8s.io", "events"),
         ),
     ),
+    # Not upstream's either: who sees to the routes between real nodes of one box.
+    RoleRow(
+        "system:kubecore:fabric",
+        (
+            Rule("get list watch", "core", "nodes services"),
+            Rule("get list watch", "discovery.k8s.io", "endpointslices"),
+        ),
+    ),
     RoleRow(
         "system:discovery",
         (
@@ -335,6 +343,7 @@ CLUSTER_ROLE_BINDINGS: tuple[BindingRow, ...] = (
     BindingRow(
         "system:kubecore:node-simulator", "system:kubecore:node-simulator", users="system:kubecore:node-simulator"
     ),
+    BindingRow("system:kubecore:fabric", "system:kubecore:fabric", users="system:kubecore:fabric"),
     BindingRow("system:monitoring", "system:monitoring", groups="system:monitoring"),
     BindingRow("system:discovery", "system:discovery", groups="system:authenticated"),
     BindingRow("system:basic-user", "system:basic-user", groups="system:authenticated"),

@@ -3,12 +3,10 @@
     server     start, listen, stop                 discovery, openapi   which kinds there are
     app        who asks, may they, the answer      health, metrics      how it does
     door       the seam to Rust                    local, wakeups       requests from inside the process
-    dial       how kubelets are reached
 
 Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tells how the two play together.
 """
 
-from kubecore.apiserver.wire.dial import Dialer, HostDialer
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.served import ServedResources, parse_runtime_config
 from kubecore.apiserver.wire.server import APIServer, PostStartHook
@@ -16,8 +14,6 @@ from kubecore.apiserver.wire.token_issuer import token_issuer_routes
 
 __all__ = [
     "APIServer",
-    "Dialer",
-    "HostDialer",
     "LocalTransport",
     "PostStartHook",
     "ServedResources",

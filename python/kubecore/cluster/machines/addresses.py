@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 
+API_PORT = 6443
+"""Of the API server in the fabric, whose ports are all free, whatever its port on the host is."""
 FIRST_NODE = 11
 """node-0 is the network's eleventh address: those before are for the fabric and for people."""
 
@@ -22,7 +24,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """`nodes`: the network of nodes and API server. `outside`: of those who come from elsewhere. Raises ValueError for what is no network."""
+    """`nodes`: the network of nodes and API server. `outside`: of those who come from elsewhere."""
 
     nodes: str
     outside: str
@@ -34,7 +36,10 @@ class Addresses:
             raise ValueError(f"--node-cidr {self.nodes} has no room for {count} nodes")
         named = {"--node-cidr": self.nodes, "outside's network": self.outside} | others
         networks = [
-            (flag, ipaddress.ip_network(each.strip())) for flag, text in named.items() for each in text.split(",") if each
+            (flag, ipaddress.ip_network(each.strip()))
+            for flag, text in named.items()
+            for each in text.split(",")
+            if each
         ]
         for index, (flag, one) in enumerate(networks):
             for other_flag, other in networks[index + 1 :]:

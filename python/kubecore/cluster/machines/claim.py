@@ -6,23 +6,23 @@ A name is owned by holding a lock on /run/kubecore/NAME.lock: the kernel lets go
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
 import shutil
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from kubecore.cluster.machines import namespaces
+from kubecore.kubelet import cgroups
 
 FIRST = "kubecore"
 NAMES_MAX = 64
 DIRECTORY = Path("/run/kubecore")
 CGROUPS = "kubecore"
 """Below every controller's root: /kubecore/NAME/NODE."""
-KILL_SECONDS = 5.0
+REMOVE_SECONDS = 5.0
 
 
 class Claim:
@@ -45,17 +45,18 @@ class Claim:
         sweep_name(self.name)
         _lock_path(self.name).unlink(missing_ok=True)
         os.close(self._descriptor)
-        remove_if_empty(DIRECTORY)
+        _remove_if_empty(DIRECTORY)
 
 
 def claim(wanted: str = FIRST) -> Claim:
     """The first name that no living cluster has, its leftovers swept; and those of every other dead one. Raises OSError."""
-    DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep()
+    DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(1, NAMES_MAX + 1):
         name = wanted if number == 1 else f"{wanted}-{number}"
         descriptor = _lock(name)
         if descriptor is not None:
+            sweep_name(name)
             made = Claim(name, descriptor)
             made.directory.mkdir(mode=0o700, exist_ok=True)
             return made
@@ -73,16 +74,16 @@ def sweep() -> list[str]:
             path.unlink(missing_ok=True)
             os.close(descriptor)
             swept.append(name)
+    _remove_if_empty(DIRECTORY)
     return swept
 
 
 def sweep_name(name: str) -> None:
     """Everything that bears a name that we hold: processes, cgroups, namespaces (with their links, routes, rules), sockets."""
-    cgroup_paths = [root / CGROUPS / name for root in hierarchies()]
-    _kill(cgroup_paths)
-    for path in cgroup_paths:
-        remove_cgroup(path)
-        remove_if_empty(path.parent)
+    remove_cgroup(f"/{CGROUPS}/{name}")
+    for directory in cgroups.detect().directories(f"/{CGROUPS}").values():
+        # The last cluster's; others keep theirs.
+        _remove_if_empty(Path(directory))
     mine = re.compile(rf"{re.escape(name)}-(fabric|outside|node-\d+)")
     for namespace in namespaces.names():
         if mine.fullmatch(namespace):
@@ -90,76 +91,19 @@ def sweep_name(name: str) -> None:
     shutil.rmtree(DIRECTORY / name, ignore_errors=True)
 
 
-def hierarchies() -> list[Path]:
-    """Where each cgroup hierarchy of this box is mounted: one (v2), or one for each v1 controller."""
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, rest = line.partition(" - ")
-        if rest.split()[0] in ("cgroup", "cgroup2"):
-            found.append(Path(fields.split()[4]))
-    return found
-
-
-def join_cgroup(cgroup: str, pid: int) -> None:
-    """Makes a cgroup in every hierarchy and moves a process there, so that its children begin there."""
-    for root in hierarchies():
-        path = root / cgroup.lstrip("/")
-        _make(root, path)
-        (path / "cgroup.procs").write_text(str(pid))
-
-
-def remove_cgroup(path: Path) -> None:
-    """With all below it; its processes have ended. What is busy all the same stays, for the next sweep."""
-    if not path.is_dir():
-        return
-    for directory, _, _ in os.walk(path, topdown=False):
-        deadline = time.monotonic() + KILL_SECONDS
-        # A cgroup is busy for a moment after its last process has been waited for.
-        while not remove_if_empty(Path(directory)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-
-
-def remove_if_empty(path: Path) -> bool:
-    """False if it is not empty (or busy)."""
-    try:
-        path.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _make(root: Path, path: Path) -> None:
-    """A new cpuset takes nobody in before it has processors and memory: they are its parent's."""
-    parts = path.relative_to(root).parts
-    for depth in range(1, len(parts) + 1):
-        made = root.joinpath(*parts[:depth])
-        made.mkdir(exist_ok=True)
-        for name in ("cpuset.cpus", "cpuset.mems"):
-            if (made / name).exists() and not (made / name).read_text().strip():
-                (made / name).write_text((made.parent / name).read_text())
-
-
-def _kill(cgroup_paths: list[Path]) -> None:
-    """Every process in them. There is none, unless the kernel has not yet come to the end of a dead cluster."""
-    deadline = time.monotonic() + KILL_SECONDS
-    while (pids := set(_members(cgroup_paths))) and time.monotonic() < deadline:
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+def remove_cgroup(path: str) -> None:
+    """With all below it, and what runs there. What is busy all the same stays for the next sweep."""
+    groups = cgroups.detect()
+    groups.kill(path)
+    deadline = time.monotonic() + REMOVE_SECONDS
+    # A cgroup is busy for a moment after its last process has been waited for.
+    while not groups.remove(path) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
-def _members(cgroup_paths: list[Path]) -> Iterator[int]:
-    for path in cgroup_paths:
-        for directory, _, _ in os.walk(path):
-            try:
-                yield from map(int, Path(directory, "cgroup.procs").read_text().split())
-            except FileNotFoundError:
-                continue
+def _remove_if_empty(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.rmdir()
 
 
 def _lock_path(name: str) -> Path:

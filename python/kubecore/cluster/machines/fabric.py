@@ -105,9 +105,7 @@ class Fabric:
 
         The link is cut here, at once: the kernel frees a namespace in its own time."""
         if self.node_namespace(node) in namespaces.names():
-            subprocess.run(
-                ["ip", "-netns", self.namespace, "link", "delete", node], capture_output=True, check=False
-            )
+            subprocess.run(["ip", "-netns", self.namespace, "link", "delete", node], capture_output=True, check=False)
         namespaces.remove(self.node_namespace(node))
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ life (`Inside`), makes sockets and listeners there, and hands them out: the proc
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import ipaddress
@@ -74,16 +75,29 @@ class Inside:
         """Does something short in there. What it opens stays of that namespace."""
         return self._thread.submit(self._inside, work).result()
 
-    def socket(self, family: int, kind: int) -> socket.socket:
+    def make_socket(self, family: int, kind: int) -> socket.socket:
         return self.run(lambda: socket.socket(family, kind))
 
-    def dial(self, host: str, port: int, *, timeout_seconds: float) -> socket.socket:
-        """Implements the API server's `Dialer`. Names are resolved outside: there is no resolver in there."""
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        made = self.socket(family, kind)
+    async def dial(self, host: str, port: int) -> socket.socket:
+        """Is a `Dialer` of the API server: a connected, non-blocking socket. Names are resolved outside: there is no
+        resolver in there."""
+        loop = asyncio.get_running_loop()
+        family, kind, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
+        made = await loop.run_in_executor(self._thread, self._inside, lambda: socket.socket(family, kind))
+        try:
+            made.setblocking(False)
+            await loop.sock_connect(made, address)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def connect(self, address: str, port: int, *, timeout_seconds: float) -> socket.socket:
+        """A connected TCP socket in blocking mode, for programs without an event loop."""
+        made = self.make_socket(_family(address), socket.SOCK_STREAM)
         try:
             made.settimeout(timeout_seconds)
-            made.connect(address)
+            made.connect((address, port))
             made.settimeout(None)
         except BaseException:
             made.close()
@@ -109,8 +123,7 @@ class Inside:
         self._thread.shutdown(wait=True)
 
     def _bind(self, address: str, port: int, kind: int) -> socket.socket:
-        version = ipaddress.ip_address(address).version
-        made = self.socket(socket.AF_INET if version == 4 else socket.AF_INET6, kind)
+        made = self.make_socket(_family(address), kind)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind((address, port))
@@ -136,6 +149,10 @@ def enter(path: Path) -> None:
         _call(_libc.setns, descriptor, CLONE_NEWNET)
     finally:
         os.close(descriptor)
+
+
+def _family(address: str) -> int:
+    return socket.AF_INET if ipaddress.ip_address(address).version == 4 else socket.AF_INET6
 
 
 def _unshare_onto(path: Path) -> None:

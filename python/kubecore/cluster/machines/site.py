@@ -1,0 +1,202 @@
+"""All the machines of one cluster, and what lies between them: for the composition root, whichever shape its parts have.
+
+In order: `open` (name, fabric, outside), then the API server starts with `options`, then `start` (machines, routes), and at the end `stop`
+(machines) and `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import random
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from kubecore.apiserver.access.certificates import Certificates
+from kubecore.client.client import Client
+from kubecore.client.transport import Transport
+from kubecore.cluster.machines import claim, fabric, preconditions
+from kubecore.cluster.machines.addresses import API_PORT, Addresses
+from kubecore.cluster.machines.announcer import IDENTITY, Announcer
+from kubecore.cluster.machines.claim import Claim
+from kubecore.cluster.machines.control import SOCKET, Control
+from kubecore.cluster.machines.fabric import Fabric
+from kubecore.cluster.machines.machine import Machine, MachineFailure
+from kubecore.cluster.machines.namespaces import Inside
+from kubecore.cluster.machines.units import Node
+from kubecore.cluster.options import ClusterOptions
+
+LOAD_BALANCER_CIDR = "198.51.100.0/24"
+NODES_DIRECTORY = "nodes"
+DNS_SERVICE = 10
+"""Cluster DNS has the tenth address of the service network, as everywhere."""
+READY_SECONDS = 60.0
+RESTART_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class Site:
+    """`open`, `start`, `stop`, `close`, each once, on one event loop."""
+
+    def __init__(self, options: ClusterOptions) -> None:
+        """Raises ValueError: what this box lacks (`preconditions`), or networks that do not fit together."""
+        preconditions.check()
+        options = replace(options, load_balancer_cidr=options.load_balancer_cidr or LOAD_BALANCER_CIDR)
+        self.addresses = Addresses(options.node_cidr, options.outside_cidr)
+        self.addresses.check(
+            options.nodes,
+            {
+                "--cluster-cidr": options.cluster_cidr,
+                "--service-cidr": options.service_cidr,
+                "--load-balancer-cidr": options.load_balancer_cidr,
+            },
+        )
+        self._given = options
+        self._claim: Claim | None = None
+        self._fabric: Fabric | None = None
+        self._ends = contextlib.ExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.machines: dict[str, Machine] = {}
+
+    # ── before the API server ──
+
+    def open(self) -> None:
+        """The cluster's name, its fabric and outside; sweeps what dead clusters left. Raises OSError."""
+        self._claim = claim.claim()
+        self._ends.callback(self._claim.release)
+        self._fabric = Fabric(self._claim.name, self.addresses)
+        self._ends.callback(self._fabric.close)
+        self._fabric.create()
+
+    @property
+    def name(self) -> str:
+        assert self._claim is not None, "opened"
+        return self._claim.name
+
+    @property
+    def fabric(self) -> Fabric:
+        assert self._fabric is not None, "opened"
+        return self._fabric
+
+    @property
+    def outside(self) -> Inside:
+        """Where those are who come from elsewhere."""
+        return self.fabric.outside
+
+    @property
+    def options(self) -> ClusterOptions:
+        """The cluster's, with the API server's place in the fabric."""
+        return replace(
+            self._given,
+            allocate_node_cidrs=True,
+            network_namespace=self.fabric.inside.path,
+            network_address=self.addresses.fabric.ip,
+        )
+
+    @property
+    def server(self) -> str:
+        """The API server as nodes reach it."""
+        return f"https://{self.addresses.fabric.ip}:{API_PORT}"
+
+    # ── once the API server answers ──
+
+    async def start(self, certificates: Certificates, transport_for: Callable[[str], Transport]) -> None:
+        """Returns when every node is Ready. Raises MachineFailure."""
+        state = self._state()
+        for index in range(self._given.nodes):
+            name = f"node-{index}"
+            node = self._node(name, index, state / name)
+            self.machines[name] = Machine(node, index, fabric=self.fabric, certificates=certificates)
+        client = Client(transport_for(IDENTITY))
+        announcer = self._announcer(client)
+        self._tasks.append(asyncio.create_task(self._announce(announcer), name="announcer"))
+        control = Control(self.machines)
+        await control.listen(self._claim_directory / SOCKET)
+        self._ends.callback(control.close)
+        await asyncio.gather(*(machine.start() for machine in self.machines.values()))
+        await self._wait_ready(announcer)
+
+    async def stop(self) -> None:
+        """Ends the machines. Idempotent, also when `start` failed half way."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await asyncio.gather(*(machine.stop() for machine in self.machines.values()))
+
+    def close(self) -> None:
+        """Nothing of the cluster is left on the box but its data. Idempotent."""
+        self._ends.close()
+
+    # ── how ──
+
+    @property
+    def _claim_directory(self) -> Path:
+        assert self._claim is not None, "opened"
+        return self._claim.directory
+
+    def _state(self) -> Path:
+        """Where the nodes' disks are."""
+        if self._given.data_dir is not None:
+            return self._given.data_dir / NODES_DIRECTORY
+        # On the real disk: a container's files are no matter for memory, and overlays need a proper file system.
+        made = tempfile.TemporaryDirectory(prefix="kubecore-nodes-", dir="/var/tmp")
+        return Path(self._ends.enter_context(made))
+
+    def _node(self, name: str, index: int, state: Path) -> Node:
+        assert self._claim is not None, "opened"
+        options = self._given
+        service_network = ipaddress.ip_network(options.service_cidr.split(",")[0].strip())
+        return Node(
+            name=name,
+            ip=self.addresses.node(index).ip,
+            cgroup=self._claim.cgroup(name),
+            state=state,
+            sockets=self._claim.directory / name,
+            server=self.server,
+            cluster_dns=str(service_network[DNS_SERVICE]),
+            cluster_cidr=options.cluster_cidr,
+            lease_renew_seconds=options.node_lease_renew_seconds,
+            images=options.images,
+            verbose=options.verbose,
+        )
+
+    def _announcer(self, client: Client) -> Announcer:
+        options = self._given
+        own = [options.node_cidr, options.outside_cidr, options.cluster_cidr, *options.service_cidr.split(",")]
+        return Announcer(
+            client,
+            own=[each.strip() for each in own],
+            apply=lambda lines: fabric.configure(self.fabric.namespace, lines),
+            randomness=random.Random(options.seed),
+        )
+
+    async def _announce(self, announcer: Announcer) -> None:
+        while True:
+            try:
+                await announcer.run()
+            except Exception:  # whatever it is, the nodes go on, and it is logged here, once
+                log.exception("the announcer failed and is started again")
+            await asyncio.sleep(RESTART_SECONDS)
+
+    async def _wait_ready(self, announcer: Announcer) -> None:
+        ready = asyncio.Event()
+
+        def look(old: object, new: object) -> None:
+            if all(announcer.is_ready(name) for name in self.machines):
+                ready.set()
+
+        announcer.nodes.add_handler(look)
+        look(None, None)
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await ready.wait()
+        except TimeoutError:
+            late = [machine for name, machine in self.machines.items() if not announcer.is_ready(name)]
+            logs = ", ".join(f"{each.name} (see {each.node.log('kubelet').parent})" for each in late)
+            raise MachineFailure(f"not Ready within {READY_SECONDS:g} s: {logs}") from None
