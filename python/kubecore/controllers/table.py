@@ -11,6 +11,7 @@ from kubecore.controllers.endpoints import Endpoints
 from kubecore.controllers.endpointslice import EndpointSlices
 from kubecore.controllers.garbage_collector import GarbageCollector
 from kubecore.controllers.namespace import Namespaces
+from kubecore.controllers.node_ipam import NodeIpam
 from kubecore.controllers.node_lifecycle import NodeLifecycle
 from kubecore.controllers.pod_garbage_collector import PodGarbageCollector
 from kubecore.controllers.replication import ReplicaSet, ReplicationController
@@ -42,6 +43,7 @@ CONTROLLERS = (
     Entry(ReplicationController, ("replicationcontroller",)),
     Entry(Deployment, ("deployment",)),
     Entry(ReplicaSet, ("replicaset",)),
+    Entry(NodeIpam, ("nodeipam",)),
     Entry(NodeLifecycle, ("nodelifecycle",)),
     Entry(TaintEviction),
     Entry(PodGarbageCollector, ("podgc",)),
