@@ -13,7 +13,7 @@ pub mod patch;
 pub mod protobuf;
 pub mod quantity;
 mod reader;
-mod scan;
+pub mod scan;
 pub mod selector;
 mod selector_parse;
 mod selector_validation;

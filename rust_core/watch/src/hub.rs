@@ -6,11 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use kubecore_store::{Event, Released, Revision, Store};
 use parking_lot::{Mutex, RwLock};
 
+use crate::index::{IndexedField, indexed_field};
 use crate::topic::{Follower, Ring, WatchError};
 use crate::wake::Wake;
 
@@ -20,6 +21,8 @@ type Topics = BTreeMap<Box<str>, Arc<Topic>>;
 pub struct Hub {
     store: Arc<Store>,
     topics: RwLock<Topics>,
+    /// Topics of one value of an indexed field: without any, no event is read for its fields.
+    indexed_topics: AtomicUsize,
     /// Everything up to here is in the topics.
     head: AtomicU64,
     waiters: Mutex<Waiters>,
@@ -72,6 +75,11 @@ fn covers(prefix: &str, key: &str) -> bool {
     }
 }
 
+/// The topic of one value of an indexed field.
+fn is_of_a_value(name: &str) -> bool {
+    name.contains('#')
+}
+
 /// All keys under `prefix` live in one topic.
 fn has_one_home(prefix: &str) -> bool {
     prefix.bytes().filter(|byte| *byte == b'/').count() >= HOME_SLASHES
@@ -83,6 +91,7 @@ impl Hub {
         let hub = Arc::new(Hub {
             store,
             topics: RwLock::default(),
+            indexed_topics: AtomicUsize::new(0),
             head: AtomicU64::new(0),
             waiters: Mutex::default(),
         });
@@ -107,11 +116,22 @@ impl Hub {
         {
             // Held over the whole release: a topic that is being made sees all of it or nothing, as `head` says.
             let topics = self.topics.read();
+            let is_indexed = self.indexed_topics.load(Ordering::Relaxed) > 0;
             for event in &released.events {
-                for topic in topic_names(event.key()).filter_map(|name| topics.get(name)) {
+                let mut push = |topic: &Arc<Topic>| {
                     if topic.lock().push(event.clone()) {
                         touched.push(topic.clone());
                     }
+                };
+                let names = topic_names(event.key());
+                names
+                    .filter_map(|name| topics.get(name))
+                    .for_each(&mut push);
+                if is_indexed && let Some(field) = indexed_field(home_of(event.key())) {
+                    let names = field.topics(event);
+                    names
+                        .filter_map(|name| topics.get(name.as_str()))
+                        .for_each(&mut push);
                 }
             }
             self.head.store(released.revision.0, Ordering::Release);
@@ -155,9 +175,10 @@ impl Hub {
             has_idle |= ring.is_idle();
         }
         if has_idle {
-            self.topics
-                .write()
-                .retain(|_, topic| !topic.lock().is_idle());
+            let mut topics = self.topics.write();
+            topics.retain(|_, topic| !topic.lock().is_idle());
+            let indexed = topics.keys().filter(|name| is_of_a_value(name)).count();
+            self.indexed_topics.store(indexed, Ordering::Relaxed);
         }
     }
 
@@ -172,6 +193,30 @@ impl Hub {
     ) -> Result<Subscription, WatchError> {
         let follower = Arc::new(Follower::new(wake));
         let topic = self.topic(prefix, &follower);
+        self.follow(topic, follower, from_revision)
+    }
+
+    /// As `subscribe` to the field's collection, but only for the events of objects that have, or had just before, one value of
+    /// the field. Events of other objects may come too: whoever subscribes still selects.
+    pub fn subscribe_to_value(
+        self: &Arc<Hub>,
+        field: &'static IndexedField,
+        value: &str,
+        from_revision: Revision,
+        wake: Arc<dyn Wake>,
+    ) -> Result<Subscription, WatchError> {
+        let follower = Arc::new(Follower::new(wake));
+        let topic = self.topic_of_value(field, value, from_revision, &follower);
+        let topic = topic.unwrap_or_else(|| self.topic(field.collection, &follower));
+        self.follow(topic, follower, from_revision)
+    }
+
+    fn follow(
+        self: &Arc<Hub>,
+        topic: Arc<Topic>,
+        follower: Arc<Follower>,
+        from_revision: Revision,
+    ) -> Result<Subscription, WatchError> {
         // Under the topic's lock: a trim that removes events above `from_revision` has moved the floor before.
         let cursor = {
             let ring = topic.lock();
@@ -211,14 +256,45 @@ impl Hub {
         topic
     }
 
+    /// The topic of one value, followed by `follower`. None if it is there but does not reach back to `from`. A new one is
+    /// filled from there on only: reading the field of every event that the store still has would cost too much.
+    fn topic_of_value(
+        &self,
+        field: &'static IndexedField,
+        value: &str,
+        from: Revision,
+        follower: &Arc<Follower>,
+    ) -> Option<Arc<Topic>> {
+        let name = field.topic(value);
+        let mut topics = self.topics.write();
+        if let Some(topic) = topics.get(name.as_str()) {
+            let mut ring = topic.lock();
+            if ring.since > from {
+                return None;
+            }
+            ring.follow(follower);
+            return Some(topic.clone());
+        }
+        let past: Vec<Arc<Event>> = topics.get(field.collection).map_or_else(Vec::new, |home| {
+            let home = home.lock();
+            let has_value = |event: &&Arc<Event>| field.topics(event).any(|topic| topic == name);
+            home.events_after(from).filter(has_value).cloned().collect()
+        });
+        let mut ring = Ring::with_events(from, past);
+        ring.follow(follower);
+        let topic = Arc::new(Mutex::new(ring));
+        topics.insert(name.into(), topic.clone());
+        self.indexed_topics.fetch_add(1, Ordering::Relaxed);
+        Some(topic)
+    }
+
     /// The topic of a prefix, made with all its past if it is not there.
     fn topic_in(&self, topics: &mut Topics, prefix: &str) -> Arc<Topic> {
         if let Some(topic) = topics.get(prefix) {
             return topic.clone();
         }
-        let topic = Arc::new(Mutex::new(Ring::with_events(
-            self.past_events(topics, prefix),
-        )));
+        let past = self.past_events(topics, prefix);
+        let topic = Arc::new(Mutex::new(Ring::with_events(Revision::default(), past)));
         topics.insert(prefix.into(), topic.clone());
         topic
     }

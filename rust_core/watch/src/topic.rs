@@ -69,14 +69,17 @@ pub(crate) struct Ring {
     followers: Vec<Weak<Follower>>,
     /// Events were pushed since the followers were last asked for.
     touched: bool,
+    /// The ring holds every event of its topic above this revision that the store's floor has not passed.
+    pub since: Revision,
     /// Some key's events live here and, for broader and narrower prefixes, are copied from here: never removed.
     pub is_home: bool,
 }
 
 impl Ring {
-    pub fn with_events(events: impl IntoIterator<Item = Arc<Event>>) -> Ring {
+    pub fn with_events(since: Revision, events: impl IntoIterator<Item = Arc<Event>>) -> Ring {
         Ring {
             events: events.into_iter().collect(),
+            since,
             ..Ring::default()
         }
     }
@@ -87,6 +90,12 @@ impl Ring {
 
     pub fn events(&self) -> impl Iterator<Item = &Arc<Event>> {
         self.events.iter()
+    }
+
+    pub fn events_after(&self, revision: Revision) -> impl Iterator<Item = &Arc<Event>> {
+        let start = self.position_after(revision) - self.first;
+        // A ring's length fits: it is in memory.
+        self.events.iter().skip(start as usize)
     }
 
     /// True if it is the first push since `touched_followers`.

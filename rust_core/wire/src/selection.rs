@@ -44,6 +44,11 @@ impl Selection {
             .filter(|name| !name.is_empty() && !name.contains('/'))
     }
 
+    /// The one value that a field can have.
+    pub fn exact(&self, field: &str) -> Option<&str> {
+        self.fields.exact(field).filter(|value| !value.is_empty())
+    }
+
     pub fn matches(&self, object: &[u8]) -> bool {
         self.everything || (self.fields.matches(object) && self.labels.matches(object))
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use kubecore_store::{Change, Entry, Event, Head, Revision, Store, View};
-use kubecore_watch::{Hub, Subscription, Wake, WatchError};
+use kubecore_watch::{Hub, Subscription, Wake, WatchError, indexed_field};
 use parking_lot::Mutex;
 
 use crate::encoder::Encoder;
@@ -125,7 +125,13 @@ impl WatchStream {
         } else {
             asked
         };
-        match hub.subscribe(&prefix, from, wake) {
+        let of_value = indexed_field(&prefix)
+            .and_then(|field| Some((field, stream.selection.exact(field.field)?)));
+        let subscribed = match of_value {
+            Some((field, value)) => hub.subscribe_to_value(field, value, from, wake),
+            None => hub.subscribe(&prefix, from, wake),
+        };
+        match subscribed {
             Ok(subscription) => stream.subscription = Some(subscription),
             Err(error) => stream.error = Some(lost(error, asked)),
         }
