@@ -284,6 +284,8 @@ class Door:
         """Plain HTTP on loopback, for benches only: every request is `identity`."""
     def next(self, answers: Sequence[Answer | Allow]) -> list[Call] | None:
         """Hands answers over, blocks (GIL released) until calls are there; at most 32. None: the door is closed."""
+    def hand_over(self, answer: Answer) -> None:
+        """An answer to a call that `next` gave earlier, from any thread, while `next` waits for more."""
     def local(
         self,
         identity: str,

@@ -19,16 +19,19 @@ from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.storage.timekeeper import keep_time
 from kubecore.apiserver.wire import (
+    METRICS_RESOURCES,
     APIServer,
     LocalTransport,
     PostStartHook,
     ServedResources,
+    dial,
     parse_runtime_config,
     token_issuer_routes,
 )
 from kubecore.client.client import Client
 from kubecore.cluster.machines.addresses import API_PORT
 from kubecore.cluster.machines.namespaces import Inside
+from kubecore.cluster.metrics import ClusterMetrics
 from kubecore.cluster.options import ClusterOptions
 
 STORE_DIRECTORY = "store"
@@ -43,7 +46,7 @@ class ApiServerPart:
     def __init__(self, options: ClusterOptions, *, clock: Clock, randomness: random.Random) -> None:
         """Opens the storage: raises StorageError if it is damaged or in use, ValueError on a bad option."""
         self._options = options
-        served = ServedResources(parse_runtime_config(options.runtime_config))
+        served = ServedResources(parse_runtime_config(options.runtime_config), provided=METRICS_RESOURCES)
         access = _access_options(options)
         directory = options.data_dir
         if directory is not None:
@@ -74,6 +77,10 @@ class ApiServerPart:
             virtual=gate.reviews,
         )
         self._tokens = gate.tokens
+        self._inside = Inside(options.network_namespace) if options.network_namespace is not None else None
+        self._metrics = ClusterMetrics(
+            self._storage, self.certificates, self._inside.dial if self._inside else dial, clock=clock
+        )
         self._server = APIServer(
             storage=self._storage,
             gate=gate,
@@ -81,10 +88,10 @@ class ApiServerPart:
             served=served,
             post_start=[PostStartHook("bootstrap-objects", self._bootstrap)],
             extra_routes=token_issuer_routes(gate.tokens),
+            providers={"metrics.k8s.io": self._metrics.api.handle},
         )
         self.url = ""
         self._port = 0
-        self._inside = Inside(options.network_namespace) if options.network_namespace is not None else None
         self._clock = clock
         self._timekeeper: asyncio.Task[None] | None = None
 
@@ -119,6 +126,7 @@ class ApiServerPart:
             self._server.stop()
         else:
             await asyncio.to_thread(self._server.stop)
+        self._metrics.close()
         if self._inside is not None:
             self._inside.close()
 

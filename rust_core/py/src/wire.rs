@@ -142,6 +142,12 @@ impl Door {
         calls.map(|calls| calls.into_iter().map(Call::new).collect())
     }
 
+    fn hand_over(&self, py: Python<'_>, answer: Settled<'_>) {
+        let (id, settlement) = answer.split();
+        drop(answer);
+        py.detach(|| self.door.settle(id, settlement));
+    }
+
     #[pyo3(signature = (identity, method, target, headers, body, notifier))]
     #[allow(clippy::too_many_arguments)]
     fn local<'py>(

@@ -32,6 +32,7 @@ use crate::selection::Selection;
 use crate::status::Status;
 use crate::verdict::{Allow, VerdictCache};
 use crate::watch_stream::{Scope, WatchStream};
+use crate::watchers::{Watchers, Watching};
 
 /// Settlements that wait for their revision. More would pile up behind a disk that takes nothing, after their clients have
 /// given up: at the bound a client is told at once that its request timed out, which says nothing of what it did.
@@ -43,6 +44,7 @@ pub struct Door {
     pub verdicts: VerdictCache,
     pub handover: Handover,
     pub metrics: Metrics,
+    watchers: Watchers,
     resources: RwLock<Arc<Resources>>,
     held: Arc<AtomicUsize>,
 }
@@ -64,12 +66,13 @@ pub struct PendingWatch {
     scope: Scope,
     store: Arc<Store>,
     hub: Arc<Hub>,
+    watching: Watching,
 }
 
 impl PendingWatch {
     /// Starts it; `wake` is called when there is something to look at.
     pub fn start(self, wake: Arc<dyn Wake>) -> WatchStream {
-        WatchStream::new(&self.store, &self.hub, self.scope, wake)
+        WatchStream::new(&self.store, &self.hub, self.scope, self.watching, wake)
     }
 }
 
@@ -81,6 +84,7 @@ impl Door {
             verdicts: VerdictCache::default(),
             handover: Handover::default(),
             metrics: Metrics::default(),
+            watchers: Watchers::default(),
             resources: RwLock::default(),
             held: Arc::default(),
         }
@@ -172,6 +176,7 @@ impl Door {
         metrics["call_batches_total"] = batches.into();
         metrics["calls_taken_total"] = taken.into();
         metrics["verdicts"] = self.verdicts.len().into();
+        metrics["watchers"] = self.watchers.to_json();
         metrics.to_string()
     }
 
@@ -321,6 +326,7 @@ impl Door {
             scope,
             store: self.store.clone(),
             hub: self.hub.clone(),
+            watching: self.watchers.begin(request),
         })))
     }
 }

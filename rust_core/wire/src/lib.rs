@@ -38,6 +38,7 @@ mod tls;
 mod verdict;
 mod watch_body;
 mod watch_stream;
+mod watchers;
 
 pub use door::{Begun, Door, PendingWatch, Served};
 pub use error::WireError;

@@ -19,6 +19,7 @@ use crate::selection::Selection;
 use crate::stall::Snapshot;
 use crate::status::Status;
 use crate::verdict::VerdictCache;
+use crate::watchers::Watching;
 
 /// How many events are taken from the hub at a time.
 const BATCH_MAX: usize = 500;
@@ -51,6 +52,8 @@ pub struct WatchStream {
     epoch: u64,
     error: Option<Status>,
     ended: bool,
+    /// Counts it among the running ones for as long as it lives.
+    _watching: Watching,
 }
 
 /// The state at the start, told as ADDED events.
@@ -89,7 +92,13 @@ pub struct Scope {
 }
 
 impl WatchStream {
-    pub fn new(store: &Arc<Store>, hub: &Arc<Hub>, scope: Scope, wake: Arc<dyn Wake>) -> Self {
+    pub fn new(
+        store: &Arc<Store>,
+        hub: &Arc<Hub>,
+        scope: Scope,
+        watching: Watching,
+        wake: Arc<dyn Wake>,
+    ) -> Self {
         let Scope {
             request,
             options,
@@ -112,6 +121,7 @@ impl WatchStream {
             epoch,
             error: None,
             ended: false,
+            _watching: watching,
             request,
             options,
         };

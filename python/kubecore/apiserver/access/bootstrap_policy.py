@@ -153,6 +153,12 @@ USER_ROLES: tuple[RoleRow, ...] = (
 )
 
 COMPONENT_ROLES: tuple[RoleRow, ...] = (
+    # metrics-server brings this one with it.
+    RoleRow(
+        "system:aggregated-metrics-reader",
+        (Rule(READ, "metrics.k8s.io", "nodes pods"),),
+        aggregate_to="view",
+    ),
     # Not upstream's: simulated nodes, all played by one part.
     RoleRow(
         "system:kubecore:node-simulator",

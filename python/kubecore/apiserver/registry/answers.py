@@ -155,6 +155,11 @@ def success(details: dict[str, Any] | None = None, *, code: int | None = None) -
     return encode_json(status)
 
 
+def in_form(form: Form, value: Any) -> Result:
+    """Something that is made when asked for, and is transformed already."""
+    return _result(form, 200, encode_json(value), [])
+
+
 def _result(form: Form, status: int, value: bytes, warnings: list[str]) -> Result:
     headers = [("warning", text) for text in _warning_headers(warnings)] if warnings else []
     if form.media_type == requests.YAML:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Protocol
 
 from kubecore.api.errors import InternalError, NotFound, StatusError
@@ -23,8 +25,6 @@ from kubecore.apiserver.wire.response import Response, of_status, page_not_found
 from kubecore.apiserver.wire.served import ServedResources
 
 log = logging.getLogger(__name__)
-
-Decision = Answer | Allow
 
 
 class Authorizes(Protocol):
@@ -64,16 +64,38 @@ class Resources(Protocol):
 Route = Callable[[Call], Response | None]
 """Answers a path that is no resource's; None: there is no such path."""
 
+Provider = Callable[[Call], "Future[Result]"]
+"""Answers the requests of an API group that is not stored, on a thread of its own: it waits for others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An answer that is being made while the next requests are decided."""
+
+    answer: Future[Answer]
+
+
+Decision = Answer | Allow | Later
+
 
 class App:
     def __init__(
-        self, *, storage: Storage, gate: Gate, registry: Resources, served: ServedResources, routes: Route
+        self,
+        *,
+        storage: Storage,
+        gate: Gate,
+        registry: Resources,
+        served: ServedResources,
+        routes: Route,
+        providers: Mapping[str, Provider] | None = None,
     ) -> None:
+        """providers: by API group."""
         self._storage = storage
         self._gate = gate
         self._registry = registry
         self._served = served
         self._routes = routes
+        self._providers = providers or {}
         self.lock = threading.RLock()
         """Held by whoever mutates: one at a time in this process."""
 
@@ -87,7 +109,7 @@ class App:
             except Exception:
                 # A bug in one request must not end the server; it is logged here and nowhere else.
                 log.exception("%s %s failed", call.method, call.path)
-                return self._answer(call, of_status(InternalError("Internal error occurred: see the server's log")))
+                return self._answer(call, of_status(_our_fault()))
 
     def _decide(self, call: Call) -> Decision:
         # Read before the verdict is computed: a change in between makes the verdict stale, never wrong.
@@ -103,12 +125,34 @@ class App:
                 any_namespace=verdict.any_namespace,
                 ttl_seconds=identity.ttl_seconds,
             )
+        if call.is_resource and call.group in self._providers and self._is_served(call):
+            return self._later(call, self._providers[call.group](call))
         return self._answer(call, self._respond(identity.user, call))
+
+    def _is_served(self, call: Call) -> bool:
+        return (call.group, call.version, call.resource) in self._served
+
+    def _later(self, call: Call, result: Future[Result]) -> Later:
+        """The answer carries the head of when it is made: what it tells may be as new."""
+        answer: Future[Answer] = Future()
+
+        def settle(made: Future[Result]) -> None:
+            try:
+                answer.set_result(self._answer(call, made.result()))
+            except StatusError as error:
+                answer.set_result(self._answer(call, of_status(error)))
+            except Exception:
+                # As in `decide`: a bug in one request is logged here and ends nothing else.
+                log.exception("%s %s failed", call.method, call.path)
+                answer.set_result(self._answer(call, of_status(_our_fault())))
+
+        result.add_done_callback(settle)
+        return Later(answer)
 
     def _respond(self, user: User, call: Call) -> Result:
         if not call.is_resource:
             return self._routes(call) or self._nowhere(call)
-        if (call.group, call.version, call.resource) not in self._served:
+        if not self._is_served(call):
             return self._nowhere(call)
         return self._registry.handle(user, call)
 
@@ -132,6 +176,10 @@ class App:
             headers=result.headers,
             revision=self._storage.revision(),
         )
+
+
+def _our_fault() -> InternalError:
+    return InternalError("Internal error occurred: see the server's log")
 
 
 def _attributes(user: User, call: Call) -> Attributes:

@@ -11,7 +11,7 @@ import re
 from collections.abc import AsyncGenerator, Sequence
 from urllib.parse import quote, urlencode
 
-from kubecore.apiserver.wire.app import App
+from kubecore.apiserver.wire.app import App, Later
 from kubecore.apiserver.wire.door import Call, Door, LocalWatch, Reply
 from kubecore.apiserver.wire.wakeups import Wakeups
 from kubecore.client.transport import Pairs, Request, Response, StreamRefused, TransportError, WatchEvent
@@ -37,10 +37,11 @@ class LocalTransport:
     async def request(
         self, method: str, path: str, query: Pairs = (), headers: Pairs = (), body: bytes = b""
     ) -> Response:
-        return await self._released(self._begin(method, path, query, headers, body))
+        return await self._released(await self._made(self._begin(method, path, query, headers, body)))
 
     async def batch(self, requests: Sequence[Request]) -> list[Response]:
-        outcomes = [self._begin(r.method, r.path, r.query, r.headers, r.body) for r in requests]
+        begun = [self._begin(r.method, r.path, r.query, r.headers, r.body) for r in requests]
+        outcomes = [await self._made(outcome) for outcome in begun]
         # They are handed over together: one wait, for the newest.
         await self._durable(
             max((outcome.revision for outcome in outcomes if not isinstance(outcome, LocalWatch)), default=0)
@@ -48,7 +49,7 @@ class LocalTransport:
         return [self._answer(outcome) for outcome in outcomes]
 
     async def stream(self, path: str, query: Pairs = (), headers: Pairs = ()) -> AsyncGenerator[list[WatchEvent], None]:
-        watch = self._begin("GET", path, query, headers, b"")
+        watch = await self._made(self._begin("GET", path, query, headers, b""))
         if not isinstance(watch, LocalWatch):
             raise StreamRefused(await self._released(watch))
         wakeup = self._wakeups.watch(watch)
@@ -81,7 +82,7 @@ class LocalTransport:
             watch.close()
             wakeup.set()
 
-    def _begin(self, method: str, path: str, query: Pairs, headers: Pairs, body: bytes) -> Reply | LocalWatch:
+    def _begin(self, method: str, path: str, query: Pairs, headers: Pairs, body: bytes) -> Reply | LocalWatch | Later:
         if self._closed:
             raise TransportError("the transport is closed")
         target = path if _is_plain(path) else quote(path, safe=_PATH_SAFE)
@@ -90,12 +91,24 @@ class LocalTransport:
         outcome = self._door.local(self._identity, method, target, list(headers), body, self._wakeups.notifier)
         return self._settled(outcome)
 
-    def _settled(self, outcome: Reply | LocalWatch | Call) -> Reply | LocalWatch:
+    def _settled(self, outcome: Reply | LocalWatch | Call) -> Reply | LocalWatch | Later:
         for _ in range(SETTLE_ROUNDS_MAX):
             if not isinstance(outcome, Call):
                 return outcome
-            outcome = self._door.settle(self._app.decide(outcome))
+            decision = self._app.decide(outcome)
+            if isinstance(decision, Later):
+                return decision
+            outcome = self._door.settle(decision)
         raise TransportError("the server does not come to an answer")
+
+    async def _made(self, outcome: Reply | LocalWatch | Later) -> Reply | LocalWatch:
+        """Waits for an answer that others have to make first."""
+        if not isinstance(outcome, Later):
+            return outcome
+        made = self._door.settle(await asyncio.wrap_future(outcome.answer))
+        if isinstance(made, Call):
+            raise TransportError("an answer led to another question")
+        return made
 
     def _poll(self, watch: LocalWatch) -> list[tuple[str, str, bytes]] | None:
         """What a watch has; if policy has moved, once it is known that it may go on."""
@@ -103,7 +116,9 @@ class LocalTransport:
             polled = watch.poll()
             if not isinstance(polled, Call):
                 return polled
-            self._door.settle(self._app.decide(polled))
+            decision = self._app.decide(polled)
+            assert not isinstance(decision, Later), "whether a watch may go on is known at once"
+            self._door.settle(decision)
         raise TransportError("policy changes faster than it can be read")
 
     async def _released(self, outcome: Reply | LocalWatch) -> Response:

@@ -39,6 +39,7 @@ GROUP_ORDER = (
     "flowcontrol.apiserver.k8s.io",
     "internal.apiserver.k8s.io",
     "storagemigration.k8s.io",
+    "metrics.k8s.io",
 )
 """Upstream's priorities: clients resolve a short name by the first group that has it."""
 
@@ -74,9 +75,11 @@ def version_rank(version: str) -> tuple[int, int, int]:
 class ServedResources:
     """The resources of the fact table that this server answers."""
 
-    def __init__(self, runtime_config: Mapping[str, bool] | None = None) -> None:
+    def __init__(self, runtime_config: Mapping[str, bool] | None = None, *, provided: Sequence[Resource] = ()) -> None:
+        """provided: what is answered without being stored, beside the fact table's resources."""
         config = runtime_config or {}
-        self.all: tuple[Resource, ...] = tuple(r for r in scheme.resources() if _is_served(r, config))
+        self.stored: tuple[Resource, ...] = tuple(r for r in scheme.resources() if _is_served(r, config))
+        self.all = (*self.stored, *(r for r in provided if _is_served(r, config)))
         self._keys = {(r.group, r.version, r.plural) for r in self.all}
 
     def __contains__(self, key: tuple[str, str, str]) -> bool:
@@ -100,7 +103,7 @@ class ServedResources:
     def to_json(self) -> bytes:
         """For `Door.serve_resources`: what the wire reads by itself. What nobody can create is not stored either, such as
         component statuses: Python makes those up."""
-        rows = [dataclasses.asdict(r) for r in self.all if "create" in r.verbs]
+        rows = [dataclasses.asdict(r) for r in self.stored if "create" in r.verbs]
         for row in rows:
             row["warning"] = DEPRECATED.get((row["group"], row["version"], row["plural"]), "")
         return encode_json(rows)

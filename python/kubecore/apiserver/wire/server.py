@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
-from kubecore.apiserver.wire.app import App, Gate, Resources
+from kubecore.apiserver.wire.app import App, Gate, Later, Provider, Resources
 from kubecore.apiserver.wire.discovery import Discovery
-from kubecore.apiserver.wire.door import Door
+from kubecore.apiserver.wire.door import Allow, Answer, Call, Door
 from kubecore.apiserver.wire.health import Check, Health
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.metrics import Metrics
@@ -60,8 +60,10 @@ class APIServer:
         served: ServedResources,
         post_start: Sequence[PostStartHook] = (),
         extra_routes: dict[str, Handler] | None = None,
+        providers: dict[str, Provider] | None = None,
     ) -> None:
-        """extra_routes: exact paths beside the built-in ones, and who answers them."""
+        """extra_routes: exact paths beside the built-in ones, and who answers them. providers: who answers an API group that
+        is not stored."""
         self.port = 0
         """Where HTTPS is served; 0 as long as it is not."""
         self.storage = storage
@@ -78,7 +80,9 @@ class APIServer:
             metrics=Metrics(self.door.metrics, storage.store.stats, self._object_counts).answer,
             extra=extra_routes,
         )
-        self.app = App(storage=storage, gate=gate, registry=registry, served=served, routes=routes.answer)
+        self.app = App(
+            storage=storage, gate=gate, registry=registry, served=served, routes=routes.answer, providers=providers
+        )
         self._thread: threading.Thread | None = None
         self._wakeups: dict[asyncio.AbstractEventLoop, Wakeups] = {}
 
@@ -154,10 +158,17 @@ class APIServer:
 
     def _serve(self) -> None:
         """The one Python thread of the wire: hands the last batch's decisions over and sleeps until there are calls."""
-        decide = self.app.decide
         calls = self.door.next([])
         while calls is not None:
-            calls = self.door.next([decide(call) for call in calls])
+            calls = self.door.next([decision for call in calls if (decision := self._decide(call)) is not None])
+
+    def _decide(self, call: Call) -> Answer | Allow | None:
+        """None: the answer comes later, and is handed over by whoever has made it."""
+        decision = self.app.decide(call)
+        if not isinstance(decision, Later):
+            return decision
+        decision.answer.add_done_callback(lambda made: self.door.hand_over(made.result()))
+        return None
 
     def _checks(self) -> list[Check]:
         hooks = [
@@ -181,7 +192,7 @@ class APIServer:
 
     def _object_counts(self) -> Iterable[tuple[str, int]]:
         counted: dict[str, str] = {}
-        for resource in self.served.all:
+        for resource in self.served.stored:
             if "list" in resource.verbs:
                 counted.setdefault(resource.key_prefix(), resource.qualified)
         return [(name, self.storage.count(prefix)) for prefix, name in counted.items()]
