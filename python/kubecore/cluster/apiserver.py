@@ -9,6 +9,7 @@ import random
 import socket
 from pathlib import Path
 
+from kubecore.api import metrics
 from kubecore.api.clock import Clock
 from kubecore.api.meta import Object
 from kubecore.apiserver.access import token_file
@@ -19,7 +20,6 @@ from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.storage.timekeeper import keep_time
 from kubecore.apiserver.wire import (
-    METRICS_RESOURCES,
     APIServer,
     LocalTransport,
     PostStartHook,
@@ -46,7 +46,7 @@ class ApiServerPart:
     def __init__(self, options: ClusterOptions, *, clock: Clock, randomness: random.Random) -> None:
         """Opens the storage: raises StorageError if it is damaged or in use, ValueError on a bad option."""
         self._options = options
-        served = ServedResources(parse_runtime_config(options.runtime_config), provided=METRICS_RESOURCES)
+        served = ServedResources(parse_runtime_config(options.runtime_config), provided=metrics.RESOURCES)
         access = _access_options(options)
         directory = options.data_dir
         if directory is not None:
@@ -88,7 +88,7 @@ class ApiServerPart:
             served=served,
             post_start=[PostStartHook("bootstrap-objects", self._bootstrap)],
             extra_routes=token_issuer_routes(gate.tokens),
-            providers={"metrics.k8s.io": self._metrics.api.handle},
+            providers={metrics.GROUP: self._metrics.api.handle},
         )
         self.url = ""
         self._port = 0

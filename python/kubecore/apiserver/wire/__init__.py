@@ -11,7 +11,6 @@ Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tel
 from kubecore.apiserver.wire.dialer import Dialer, dial
 from kubecore.apiserver.wire.kubelet_summary import summary_fetcher
 from kubecore.apiserver.wire.local import LocalTransport
-from kubecore.apiserver.wire.metrics_api import RESOURCES as METRICS_RESOURCES
 from kubecore.apiserver.wire.metrics_api import MetricsApi
 from kubecore.apiserver.wire.node_figures import NodeFigures
 from kubecore.apiserver.wire.served import ServedResources, parse_runtime_config
@@ -19,7 +18,6 @@ from kubecore.apiserver.wire.server import APIServer, PostStartHook
 from kubecore.apiserver.wire.token_issuer import token_issuer_routes
 
 __all__ = [
-    "METRICS_RESOURCES",
     "APIServer",
     "Dialer",
     "LocalTransport",

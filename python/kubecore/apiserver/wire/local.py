@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from urllib.parse import quote, urlencode
 
 from kubecore.apiserver.wire.app import App, Later
-from kubecore.apiserver.wire.door import Call, Door, LocalWatch, Reply
+from kubecore.apiserver.wire.door import Answer, Call, Door, LocalWatch, Reply
 from kubecore.apiserver.wire.wakeups import Wakeups
 from kubecore.client.transport import Pairs, Request, Response, StreamRefused, TransportError, WatchEvent
 
@@ -105,7 +105,8 @@ class LocalTransport:
         """Waits for an answer that others have to make first."""
         if not isinstance(outcome, Later):
             return outcome
-        made = self._door.settle(await asyncio.wrap_future(outcome.answer))
+        answer: Answer = await asyncio.wrap_future(outcome.answer)
+        made = self._door.settle(answer)
         if isinstance(made, Call):
             raise TransportError("an answer led to another question")
         return made

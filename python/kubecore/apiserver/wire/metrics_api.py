@@ -14,19 +14,16 @@ from decimal import Decimal
 from kubecore.api import errors, quantity, scheme
 from kubecore.api.clock import Clock
 from kubecore.api.meta import Object, key_of, labels_of, name_of, namespace_of, timestamp
+from kubecore.api.metrics import GROUP, NODE_METRICS, POD_METRICS
 from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry import answers
 from kubecore.apiserver.registry.answers import Form, Result
 from kubecore.apiserver.registry.listing import select
 from kubecore.apiserver.storage.protocol import Storage
+from kubecore.apiserver.wire.app import Result as Answered
 from kubecore.apiserver.wire.door import Call
 from kubecore.apiserver.wire.node_figures import NodeFigures, Usage
 from kubecore.apiserver.wire.response import query
-
-GROUP, VERSION = "metrics.k8s.io", "v1beta1"
-NODES = Resource(GROUP, VERSION, "nodes", "", "NodeMetrics", namespaced=False, verbs=("get", "list"))
-PODS = Resource(GROUP, VERSION, "pods", "", "PodMetrics", namespaced=True, verbs=("get", "list"))
-RESOURCES = (NODES, PODS)
 
 _KIBI = 1024
 
@@ -40,14 +37,14 @@ class MetricsApi:
         self._executor = executor
         self._clock = clock
 
-    def handle(self, call: Call) -> Future[Result]:
+    def handle(self, call: Call) -> Future[Answered]:
         """Raises StatusError for what is refused at once; the future raises it for what is refused later."""
-        resource = PODS if call.resource == "pods" else NODES
+        resource = POD_METRICS if call.resource == "pods" else NODE_METRICS
         if call.verb not in resource.verbs or call.subresource:
             what = f'{call.verb or call.method} is not supported on resources of kind "{resource.qualified}"'
             raise errors.MethodNotAllowed(what)
         form = answers.form_of(call, tabular=True)
-        make = self._pods if resource is PODS else self._nodes
+        make = self._pods if resource is POD_METRICS else self._nodes
         return self._executor.submit(self._answer, call, form, resource, make)
 
     def _answer(
@@ -82,7 +79,7 @@ class MetricsApi:
     def _nodes(self, call: Call, nodes: Sequence[Object]) -> list[Object]:
         usages = self._figures.of(nodes)
         return [
-            self._item(NODES, node, usage, {"usage": _amounts(usage.cpu, usage.memory)})
+            self._item(NODE_METRICS, node, usage, {"usage": _amounts(usage.cpu, usage.memory)})
             for node in nodes
             if (usage := usages[name_of(node)].node) is not None
         ]
@@ -100,7 +97,7 @@ class MetricsApi:
                 containers = [
                     {"name": name, "usage": _amounts(used.cpu, used.memory)} for name, used in usage.containers
                 ]
-                found.append(self._item(PODS, pod, usage, {"containers": containers}))
+                found.append(self._item(POD_METRICS, pod, usage, {"containers": containers}))
         return found
 
     def _item(self, resource: Resource, about: Object, usage: Usage, rest: Object) -> Object:

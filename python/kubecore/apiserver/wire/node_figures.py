@@ -68,7 +68,7 @@ class NodeFigures:
         self._clock = clock
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Future[NodeUsage]]] = {}
-        self._simulated: tuple[float, dict[str, NodeUsage]] = (float("-inf"), {})
+        self._simulated: tuple[int, dict[str, NodeUsage]] = (-1, {})
         self._kubelets = ThreadPoolExecutor(KUBELETS_AT_ONCE, thread_name_prefix="ask-kubelet")
 
     def of(self, nodes: Sequence[Object]) -> dict[str, NodeUsage]:
@@ -108,15 +108,15 @@ class NodeFigures:
             return NodeUsage()
 
     def _simulated_usages(self) -> dict[str, NodeUsage]:
-        """All simulated pods' usage by node, read once in a while: few pods say any."""
-        now = self._clock.monotonic()
+        """All simulated pods' usage by node, read again when something was written. Only pods that say any are decoded."""
+        revision = self._storage.revision()
         with self._lock:
             read_at, usages = self._simulated
-            if now - read_at >= FRESH_SECONDS:
+            if revision != read_at:
                 pods = self._storage.list(scheme.core("pods").key_prefix()).items
                 saying = [stored.object for stored in pods if _MENTIONS_USAGE in stored.value]
                 usages = simulated_usage(saying, timestamp(self._clock.now()))
-                self._simulated = (now, usages)
+                self._simulated = (revision, usages)
             return usages
 
 
