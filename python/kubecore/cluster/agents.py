@@ -1,0 +1,123 @@
+"""`kubecore kubelet` and `kubecore service-proxy`: a node's two agents, each alone, until a signal.
+
+They use the network that they are started in: a machine's of `kubecore up --runtime process`, or the host's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import socket
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubecore.api.clock import SystemClock
+from kubecore.client.client import Client
+from kubecore.client.http import HttpTransport
+from kubecore.client.kubeconfig import KubeconfigError, load
+from kubecore.cluster import collector
+from kubecore.cluster.running import FAILED, on_signals
+from kubecore.kubelet import configuration as kubelet_configuration
+from kubecore.kubelet.configuration import ConfigurationError, KubeletConfiguration
+from kubecore.kubelet.kubelet import Kubelet, Place
+from kubecore.kubelet.runtimes.protocol import Runtime
+
+UNIX = "unix://"
+
+log = logging.getLogger(__name__)
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class KubeletCommand:
+    """What `kubecore kubelet` was told beside its configuration."""
+
+    kubeconfig: Path
+    config: Path | None
+    flags: Mapping[str, str]
+    hostname_override: str
+    node_ip: str
+    node_labels: str
+    root_dir: Path
+
+
+def run_kubelet(command: KubeletCommand, *, announce: Announce) -> int:
+    """Until SIGTERM; pods go on."""
+    try:
+        config = load(command.kubeconfig)
+        configuration = _kubelet_configuration(command)
+        place = _place(command)
+    except (KubeconfigError, ConfigurationError, OSError) as error:
+        announce(f"error: {error}")
+        return FAILED
+
+    async def work() -> None:
+        client = Client(HttpTransport(config, user_agent="kubelet"))
+        runtime = await connect_runtime(configuration.container_runtime_endpoint)
+        kubelet = Kubelet(client, runtime, configuration, SystemClock(), place=place, randomness=random.Random())
+        try:
+            await kubelet.run()
+        finally:
+            await runtime.close()
+            await client.transport.close()
+
+    return _run(work, name="kubelet", announce=announce)
+
+
+async def connect_runtime(endpoint: str) -> Runtime:
+    """`unix:///path` of a runtime's socket; waits until it is there. Raises ValueError for what is no such endpoint."""
+    from kubecore.kubelet.runtimes.process.client import connect
+
+    if not endpoint.startswith(UNIX):
+        raise ValueError(f"--container-runtime-endpoint {endpoint}: expected unix:///path/to/socket")
+    return await connect(Path(endpoint.removeprefix(UNIX)))
+
+
+def _kubelet_configuration(command: KubeletCommand) -> KubeletConfiguration:
+    """The file, then the flags over it, as upstream."""
+    configuration = KubeletConfiguration()
+    if command.config is not None:
+        configuration, ignored = kubelet_configuration.load(command.config.read_text())
+        if ignored:
+            log.info("without effect here: %s", ", ".join(ignored))
+    return kubelet_configuration.with_flags(configuration, command.flags)
+
+
+def _place(command: KubeletCommand) -> Place:
+    hostname = socket.gethostname()
+    labels = (pair.partition("=") for pair in command.node_labels.split(",") if pair.strip())
+    return Place(
+        node_name=(command.hostname_override or hostname).strip().lower(),
+        root_directory=command.root_dir,
+        node_ips=tuple(each.strip() for each in command.node_ip.split(",") if each.strip()),
+        node_labels={name.strip(): value.strip() for name, _, value in labels},
+        hostname=hostname,
+    )
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]], *, name: str, announce: Announce) -> int:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_until_signalled(work, name=name, announce=announce))
+
+
+async def _until_signalled(work: Callable[[], Awaitable[None]], *, name: str, announce: Announce) -> int:
+    stopped = on_signals()
+    working = asyncio.ensure_future(work())
+    stopping = asyncio.create_task(stopped.wait())
+    collector.settle()
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    failure = working.exception() if working.done() and not working.cancelled() else None
+    for task in (working, stopping):
+        task.cancel()
+    await asyncio.gather(working, stopping, return_exceptions=True)
+    if failure is not None:
+        log.error("%s failed", name, exc_info=failure)
+        announce(f"error: {failure!r}")
+        return FAILED
+    return 0
