@@ -8,6 +8,7 @@
 Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tells how the two play together.
 """
 
+from kubecore.apiserver.wire.dial import Dialer, HostDialer
 from kubecore.apiserver.wire.dialer import Dialer, dial
 from kubecore.apiserver.wire.kubelet_summary import summary_fetcher
 from kubecore.apiserver.wire.local import LocalTransport
@@ -20,6 +21,7 @@ from kubecore.apiserver.wire.token_issuer import token_issuer_routes
 __all__ = [
     "APIServer",
     "Dialer",
+    "HostDialer",
     "LocalTransport",
     "MetricsApi",
     "NodeFigures",

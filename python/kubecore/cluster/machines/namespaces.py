@@ -6,7 +6,6 @@ life (`Inside`), makes sockets and listeners there, and hands them out: the proc
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ctypes
 import ipaddress
@@ -78,26 +77,13 @@ class Inside:
     def make_socket(self, family: int, kind: int) -> socket.socket:
         return self.run(lambda: socket.socket(family, kind))
 
-    async def dial(self, host: str, port: int) -> socket.socket:
-        """Is a `Dialer` of the API server: a connected, non-blocking socket. Names are resolved outside: there is no
-        resolver in there."""
-        loop = asyncio.get_running_loop()
-        family, kind, _, _, address = (await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM))[0]
-        made = await loop.run_in_executor(self._thread, self._inside, lambda: socket.socket(family, kind))
-        try:
-            made.setblocking(False)
-            await loop.sock_connect(made, address)
-        except BaseException:
-            made.close()
-            raise
-        return made
-
-    def connect(self, address: str, port: int, *, timeout_seconds: float) -> socket.socket:
-        """A connected TCP socket in blocking mode, for programs without an event loop."""
-        made = self.make_socket(_family(address), socket.SOCK_STREAM)
+    def dial(self, host: str, port: int, *, timeout_seconds: float) -> socket.socket:
+        """Is a `Dialer` of the API server. Names are resolved outside: there is no resolver in there."""
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        made = self.make_socket(family, kind)
         try:
             made.settimeout(timeout_seconds)
-            made.connect((address, port))
+            made.connect(address)
             made.settimeout(None)
         except BaseException:
             made.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Iterator
@@ -81,8 +80,8 @@ def test_outside_reaches_a_node_and_a_node_reaches_the_api_server_s_place(fabric
         with (
             node.listen("198.18.0.11", 30001) as at_node,
             fabric.inside.listen("198.18.0.1", 6443) as at_fabric,
-            fabric.outside.connect("198.18.0.11", 30001, timeout_seconds=WAIT_SECONDS) as from_outside,
-            node.connect("198.18.0.1", 6443, timeout_seconds=WAIT_SECONDS) as from_node,
+            fabric.outside.dial("198.18.0.11", 30001, timeout_seconds=WAIT_SECONDS) as from_outside,
+            node.dial("198.18.0.1", 6443, timeout_seconds=WAIT_SECONDS) as from_node,
         ):
             assert at_node.accept()[1] == from_outside.getsockname()
             assert from_outside.getsockname()[0] == "203.0.113.2"
@@ -92,18 +91,14 @@ def test_outside_reaches_a_node_and_a_node_reaches_the_api_server_s_place(fabric
         fabric.unplug("node-0")
 
 
-def test_the_api_server_dials_a_node_on_its_event_loop(fabric: Fabric) -> None:
+def test_a_node_that_refuses_is_told_from_one_that_is_silent(fabric: Fabric) -> None:
     node = fabric.plug("node-0", 0)
-
-    async def dial() -> tuple[str, int]:
-        with node.listen("198.18.0.11", 10250):
-            async with asyncio.timeout(WAIT_SECONDS):
-                with await fabric.inside.dial("198.18.0.11", 10250) as made:
-                    peer: tuple[str, int] = made.getpeername()
-                    return peer
-
     try:
-        assert asyncio.run(dial()) == ("198.18.0.11", 10250)
+        with pytest.raises(ConnectionRefusedError):
+            fabric.inside.dial("198.18.0.11", 10250, timeout_seconds=WAIT_SECONDS)
+        configure(fabric.node_namespace("node-0"), ["route add blackhole 198.18.0.1"])
+        with pytest.raises(TimeoutError):
+            fabric.inside.dial("198.18.0.11", 10250, timeout_seconds=0.1)
     finally:
         node.close()
         fabric.unplug("node-0")
@@ -117,7 +112,7 @@ def test_an_unplugged_node_is_unreachable_at_once_and_can_be_plugged_in_again(fa
     try:
         with (
             again.listen("198.18.0.11", 10250),
-            fabric.inside.connect("198.18.0.11", 10250, timeout_seconds=WAIT_SECONDS) as made,
+            fabric.inside.dial("198.18.0.11", 10250, timeout_seconds=WAIT_SECONDS) as made,
         ):
             assert made.getpeername()[0] == "198.18.0.11"
     finally:
