@@ -158,7 +158,7 @@ def test_the_kernel_places_every_pod_where_the_plain_model_does(seed: int) -> No
     ):
         assert placed == model.schedule(pod), f"seed {seed}, {key}"
         if failure is not None and failure.before_nodes is None and not left_out(failure.reasons):
-            reasons = Counter(reason for node in nodes for reason in model.refusal(pod["spec"], node))
+            reasons = Counter(reason for node in nodes for reason in model.refusal(pod, node))
             assert dict(failure.reasons) == dict(reasons), f"seed {seed}, {key}"
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from support import neighbour_model
+
 Object = dict[str, Any]
 
 SUFFIXES = {"m": Fraction(1, 1000), "": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -113,14 +115,18 @@ class Model:
     nodes: dict[str, Object] = field(default_factory=dict)
     running: dict[str, list[Object]] = field(default_factory=dict)
     placements: dict[str, int] = field(default_factory=dict)
+    namespaces: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Labels of each namespace."""
+    together: list[tuple[str, Object]] = field(default_factory=list)
+    """Services and replica sets: (resource, object)."""
 
     def schedule(self, pod: Object) -> str | None:
         """The best node; the pod then runs there."""
-        reasons = {name: self.refusal(pod["spec"], node) for name, node in self.nodes.items()}
+        reasons = {name: self.refusal(pod, node) for name, node in self.nodes.items()}
         feasible = [name for name, reason in reasons.items() if not reason]
         if not feasible:
             return None
-        scores = self.scores(pod["spec"], feasible)
+        scores = self.scores(pod, feasible)
         best = max(feasible, key=lambda name: (scores[name], self.tie(name)))
         self.run(best, pod)
         self.placements[best] = self.placements.get(best, 0) + 1
@@ -140,17 +146,39 @@ class Model:
         listed = self.nodes[name]["status"]["allocatable"]
         return {resource: whole(resource, quantity(text)) for resource, text in listed.items()}
 
-    def refusal(self, spec: Object, node: Object) -> list[str]:
+    def refusal(self, pod: Object, node: Object) -> list[str]:
         """The first plugin's reasons; empty if the node will do."""
+        spec, there = pod["spec"], self.running.get(node["metadata"]["name"], [])
         for plugin, reasons in (
             ("NodeUnschedulable", self._cordoned(spec, node)),
             ("TaintToleration", self._tainted(spec, node)),
             ("NodeAffinity", self._unmatched(spec, node)),
+            ("NodePorts", neighbour_model.ports_refusal(pod, there)),
             ("NodeResourcesFit", self._lacking(spec, node)),
+            (
+                "PodTopologySpread",
+                neighbour_model.spread_refusal(pod, node, self.nodes, self.running, self._includes(spec)),
+            ),
+            (
+                "InterPodAffinity",
+                neighbour_model.affinity_refusal(pod, node, self.nodes, self.running, self.namespaces),
+            ),
         ):
             if reasons and plugin != self.without:
                 return reasons
         return []
+
+    def _includes(self, spec: Object) -> neighbour_model.Includes:
+        """Whether a node counts for a spread constraint."""
+
+        def includes(constraint: Object, node: Object) -> bool:
+            honors_affinity = constraint.get("nodeAffinityPolicy", "Honor") == "Honor"
+            honors_taints = constraint.get("nodeTaintsPolicy", "Ignore") == "Honor"
+            return not (honors_affinity and self._unmatched(spec, node)) and not (
+                honors_taints and self._tainted(spec, node)
+            )
+
+        return includes
 
     def _cordoned(self, spec: Object, node: Object) -> list[str]:
         taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
@@ -182,7 +210,12 @@ class Model:
                 lacking.append(f"Insufficient {resource}")
         return lacking
 
-    def scores(self, spec: Object, feasible: list[str]) -> dict[str, int]:
+    def scores(self, pod: Object, feasible: list[str]) -> dict[str, int]:
+        spec = pod["spec"]
+        spread = neighbour_model.spread_scores(
+            pod, feasible, self.nodes, self.running, self._includes(spec), self.default_selector(pod)
+        )
+        affinity = neighbour_model.affinity_scores(pod, feasible, self.nodes, self.running, self.namespaces)
         soft = {name: self._discouraging(spec, name) for name in feasible}
         preferred = {name: self._preferred(spec, name) for name in feasible}
         soft_most, preferred_most = max(soft.values()), max(preferred.values())
@@ -194,9 +227,30 @@ class Model:
                 "LeastAllocated": self._least_allocated(spec, name),
                 "BalancedAllocation": self._balanced(spec, name),
                 "ImageLocality": self._images(spec, name),
+                "PodTopologySpread score": 2 * spread[name],
+                "InterPodAffinity score": 2 * affinity[name],
             }
             totals[name] = sum(score for plugin, score in plugins.items() if plugin != self.without)
         return totals
+
+    def default_selector(self, pod: Object) -> Object | None:
+        """Whom the default spread constraints count: the pods of the same services and the same owner."""
+        if self.without == "default spreading":
+            return None
+        labels: dict[str, str] = {}
+        expressions: list[Object] = []
+        owner = next((each["name"] for each in pod["metadata"].get("ownerReferences", ())), None)
+        for resource, thing in self.together:
+            if thing["metadata"]["namespace"] != pod["metadata"]["namespace"]:
+                continue
+            selector = thing["spec"]["selector"]
+            if resource == "services" and selector.items() <= pod["metadata"]["labels"].items():
+                labels |= selector
+            elif resource == "replicasets" and thing["metadata"]["name"] == owner:
+                expressions += [
+                    {"key": key, "operator": "In", "values": [value]} for key, value in selector["matchLabels"].items()
+                ]
+        return {"matchLabels": labels, "matchExpressions": expressions} if labels or expressions else None
 
     def _discouraging(self, spec: Object, name: str) -> int:
         taints = self.nodes[name]["spec"].get("taints", ())

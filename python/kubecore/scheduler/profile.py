@@ -10,11 +10,14 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Literal
 
-Happening = Literal["node added", "node allocatable", "node labels", "node taints", "pod left"]
-"""What may make room for a pod that waits. The first four are the kernel's words for a node's change."""
+Happening = Literal[
+    "node added", "node removed", "node allocatable", "node labels", "node taints", "pod came", "pod left"
+]
+"""What may make room for a pod that waits. The first five are the kernel's words for a node's change."""
 
 NODE_HAPPENINGS: Mapping[str, Happening] = {
     "added": "node added",
+    "removed": "node removed",
     "allocatable": "node allocatable",
     "labels": "node labels",
     "taints": "node taints",
@@ -25,7 +28,12 @@ HELPS: Mapping[str, Set[Happening]] = {
     "NodeName": frozenset(("node added",)),
     "TaintToleration": frozenset(("node added", "node taints")),
     "NodeAffinity": frozenset(("node added", "node labels")),
+    "NodePorts": frozenset(("node added", "pod left")),
     "NodeResourcesFit": frozenset(("node added", "node allocatable", "pod left")),
+    "PodTopologySpread": frozenset(
+        ("node added", "node removed", "node labels", "node taints", "pod came", "pod left")
+    ),
+    "InterPodAffinity": frozenset(("node added", "node labels", "pod came", "pod left")),
 }
 """By plugin. A pod that no plugin refused (there was no node) waits for a node."""
 

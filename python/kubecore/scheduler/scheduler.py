@@ -32,6 +32,7 @@ from kubecore.scheduler.kernel import Decision, Failure, Kernel
 from kubecore.scheduler.metrics import SchedulerMetrics
 from kubecore.scheduler.profile import NODE_HAPPENINGS, Happening, Profile
 from kubecore.scheduler.queue import SchedulingQueue
+from kubecore.scheduler.related import RelatedObjects
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Scheduler:
         )
         self._nodes = RawInformer(client, core("nodes"), self._on_nodes, randomness=randomness)
         self._pods = RawInformer(client, core("pods"), self._on_pods, randomness=randomness)
+        self._related = RelatedObjects(client, self.kernel, randomness=randomness)
         self._work = asyncio.Event()
         self._binding: dict[str, str] = {}
         """The uid of each pod whose binding is under way, by key."""
@@ -78,12 +80,13 @@ class Scheduler:
 
     @property
     def has_synced(self) -> bool:
-        """Nodes and pods have been listed once."""
-        return self._nodes.has_synced and self._pods.has_synced
+        """All that decisions depend on has been listed once."""
+        return self._nodes.has_synced and self._pods.has_synced and self._related.has_synced
 
     async def wait_synced(self) -> None:
         await self._nodes.wait_synced()
         await self._pods.wait_synced()
+        await self._related.wait_synced()
 
     async def run(self) -> None:
         """Until cancelled. May be run again after it failed: it goes on with what it knew."""
@@ -91,6 +94,7 @@ class Scheduler:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._nodes.run())
             tasks.create_task(self._pods.run())
+            tasks.create_task(self._related.run())
             tasks.create_task(self.events.run())
             tasks.create_task(self._write_conditions())
             # Nodes first: a pod decided before they are known would be told that there are none.
@@ -130,6 +134,8 @@ class Scheduler:
                 continue
             if change.frees:
                 happenings.add("pod left")
+            if change.state == "assigned":
+                happenings.add("pod came")
             key = change.key
             is_binding = key in self._binding
             if is_binding and self._binding[key] != metadata_of(body).uid:

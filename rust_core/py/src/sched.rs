@@ -171,6 +171,24 @@ impl Kernel {
             .collect()
     }
 
+    fn related_event(
+        &self,
+        py: Python<'_>,
+        resource: &str,
+        r#type: &str,
+        body: PyBackedBytes,
+    ) -> PyResult<()> {
+        let kind = event_kind(r#type)?;
+        let found = sched::RELATED.iter().find(|(name, _)| *name == resource);
+        let Some((_, related)) = found else {
+            return Err(PyValueError::new_err(format!(
+                "no resource that decisions depend on: {resource}"
+            )));
+        };
+        py.detach(|| self.inner.lock().related_event(*related, kind, &body))
+            .map_err(failed)
+    }
+
     fn schedule(&self, py: Python<'_>, keys: Vec<PyBackedStr>) -> Vec<Decision> {
         let outcomes = py.detach(|| self.inner.lock().schedule(keys.iter().map(|key| &**key)));
         keys.into_iter()

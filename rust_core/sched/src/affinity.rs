@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::labels::{Labels, Requirement, lookup};
 use crate::wire;
 
 /// What selectors look at on a node.
@@ -12,88 +13,12 @@ use crate::wire;
 pub struct NodeIdentity<'a> {
     pub name: &'a str,
     /// Sorted by key.
-    pub labels: &'a [(Box<str>, Box<str>)],
+    pub labels: &'a Labels,
 }
 
 impl<'a> NodeIdentity<'a> {
     fn label(&self, key: &str) -> Option<&'a str> {
-        let index = self
-            .labels
-            .binary_search_by(|(each, _)| each.as_ref().cmp(key))
-            .ok()?;
-        Some(&self.labels[index].1)
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Operator {
-    In(Vec<String>),
-    NotIn(Vec<String>),
-    Exists,
-    DoesNotExist,
-    Greater(i64),
-    Less(i64),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Requirement {
-    key: String,
-    operator: Operator,
-}
-
-impl Requirement {
-    fn holds(&self, value: Option<&str>) -> bool {
-        let number = || value.and_then(|text| text.parse::<i64>().ok());
-        match &self.operator {
-            Operator::In(values) => {
-                value.is_some_and(|value| values.iter().any(|each| each == value))
-            }
-            Operator::NotIn(values) => {
-                value.is_none_or(|value| values.iter().all(|each| each != value))
-            }
-            Operator::Exists => value.is_some(),
-            Operator::DoesNotExist => value.is_none(),
-            Operator::Greater(bound) => number().is_some_and(|number| number > *bound),
-            Operator::Less(bound) => number().is_some_and(|number| number < *bound),
-        }
-    }
-
-    fn on_label(expression: &wire::Expression) -> Option<Requirement> {
-        let values = expression.values.clone().unwrap_or_default();
-        let bound = || match values.as_slice() {
-            [bound] => bound.parse::<i64>().ok(),
-            _ => None,
-        };
-        let operator = match expression.operator.as_str() {
-            "In" if !values.is_empty() => Operator::In(values),
-            "NotIn" if !values.is_empty() => Operator::NotIn(values),
-            "Exists" if values.is_empty() => Operator::Exists,
-            "DoesNotExist" if values.is_empty() => Operator::DoesNotExist,
-            "Gt" => Operator::Greater(bound()?),
-            "Lt" => Operator::Less(bound()?),
-            _ => return None,
-        };
-        Some(Requirement {
-            key: expression.key.clone(),
-            operator,
-        })
-    }
-
-    /// Fields compare with exactly one value.
-    fn on_field(expression: &wire::Expression) -> Option<Requirement> {
-        let values = expression
-            .values
-            .clone()
-            .filter(|values| values.len() == 1)?;
-        let operator = match expression.operator.as_str() {
-            "In" => Operator::In(values),
-            "NotIn" => Operator::NotIn(values),
-            _ => return None,
-        };
-        Some(Requirement {
-            key: expression.key.clone(),
-            operator,
-        })
+        lookup(self.labels, key)
     }
 }
 

@@ -1,11 +1,19 @@
 //! One class of equal pods: its verdict and score on every node, kept up as nodes change.
 //!
 //! The first pod of a class looks at every node. After that only the nodes in the change log are looked at again (usually the one that took
-//! the last pod), and the best of all nodes is the winner of a tournament. The result is that of looking at every node each time.
+//! the last pod), and the best of all nodes is the winner of a tournament. Where pods mean something to each other, a change at one node can
+//! move verdicts and scores everywhere: the sums are kept up in the same way, and every node is compared with them again. The result is that
+//! of looking at every node each time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::plugins::{DYNAMIC_SCORERS, FILTERS, STATIC_SCORERS};
+use crate::kinds::PodKind;
+use crate::labels::LabelSelector;
+use crate::neighbours::Neighbours;
+use crate::plugins::{
+    AFFINITY_WEIGHT, Change, DYNAMIC_SCORERS, SCORE_MAX, SPREAD_WEIGHT, STATIC_SCORERS, Stage, View,
+};
 use crate::requirements::Requirements;
 use crate::snapshot::{Slot, Snapshot};
 use crate::tournament::Tournament;
@@ -37,15 +45,42 @@ fn tie_of_hash(seed: u64, name_hash: u64, placements: u64) -> u64 {
 const TIE_BITS: u32 = 48;
 const STATIC_COUNT: usize = STATIC_SCORERS.len();
 
+/// Whom a decision is about.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    pub pod: &'a Requirements,
+    pub kind: &'a Arc<PodKind>,
+    /// Pods there mean something to it, or it to them.
+    pub involved: bool,
+    /// Whom the profile's default spread constraints count, if they apply.
+    pub defaults: Option<&'a LabelSelector>,
+    /// Room that is promised to more important pods, by node.
+    pub promised: &'a [(Slot, Change)],
+}
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
+    /// By all filters.
     admitted: bool,
+    /// By the filters that look at this node alone.
+    admitted_alone: bool,
     /// The version of the node's facts that the static parts were computed from.
     version: Option<u32>,
     admitted_by_facts: bool,
+    /// It fits, but the room is promised.
+    barred: bool,
     raw: [i64; STATIC_COUNT],
     dynamic: i64,
+    /// Score of spreading and affinity, weighted.
+    social: i64,
     tie: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Generations {
+    images: u64,
+    topologies: u64,
+    namespaces: u64,
 }
 
 #[derive(Debug, Default)]
@@ -55,8 +90,10 @@ pub struct ClassState {
     /// For each static scorer: its raw numbers above 0 over the admitted nodes, counted, so that the largest is known.
     raws: [BTreeMap<i64, u32>; STATIC_COUNT],
     largest: [i64; STATIC_COUNT],
+    neighbours: Option<Neighbours>,
+    barred: Vec<Slot>,
     position: u64,
-    image_generation: u64,
+    generations: Generations,
     built: bool,
 }
 
@@ -71,65 +108,116 @@ impl ClassState {
         self.built = false;
     }
 
+    pub fn neighbours(&self) -> Option<&Neighbours> {
+        self.neighbours.as_ref()
+    }
+
+    pub fn admits(&self, slot: Slot) -> bool {
+        self.cells[slot.index()].admitted
+    }
+
     /// The best node now, every node considered.
-    pub fn best(&mut self, pod: &Requirements, nodes: &Snapshot, seed: u64) -> Option<Slot> {
-        self.catch_up(pod, nodes, seed);
+    pub fn best(&mut self, subject: &Subject<'_>, nodes: &Snapshot, seed: u64) -> Option<Slot> {
+        self.catch_up(subject, nodes, seed);
         self.tree.winner().map(|index| Slot(index as u32))
     }
 
-    fn catch_up(&mut self, pod: &Requirements, nodes: &Snapshot, seed: u64) {
-        let images_moved = self.image_generation != nodes.image_generation
-            && pod
-                .images
-                .iter()
-                .any(|image| nodes.images.contains_key(image.as_str()));
+    fn catch_up(&mut self, subject: &Subject<'_>, nodes: &Snapshot, seed: u64) {
+        let generations = Generations {
+            images: nodes.image_generation,
+            topologies: nodes.topologies.generation,
+            namespaces: nodes.namespaces.generation,
+        };
         let changed = nodes
             .changed_since(self.position)
             .filter(|changed| changed.len() <= nodes.slot_count());
+        let can_go_on = self.built
+            && nodes.slot_count() <= self.tree.capacity()
+            && !self.is_overtaken(subject, nodes, generations);
         match changed {
-            Some(changed)
-                if self.built && !images_moved && nodes.slot_count() <= self.tree.capacity() =>
-            {
+            Some(changed) if can_go_on => {
                 self.cells.resize(nodes.slot_count(), Cell::default());
-                for slot in changed {
-                    self.update(pod, nodes, seed, *slot);
-                }
-                if self.refresh_largest() {
+                let mut moved = self.look_again(subject, nodes, seed, changed);
+                let barred = self.bar(subject, nodes);
+                moved |= !barred.is_empty();
+                if self.neighbours.is_some() {
+                    if moved || !changed.is_empty() {
+                        self.compare_all(subject, nodes);
+                    }
+                } else if self.refresh_largest() {
                     self.seat_all();
                 } else {
-                    for slot in changed {
+                    for slot in changed.iter().chain(&barred) {
                         self.seat(*slot);
                     }
                 }
             }
-            _ => self.build(pod, nodes, seed),
+            _ => self.build(subject, nodes, seed),
         }
         self.position = nodes.head();
-        self.image_generation = nodes.image_generation;
+        self.generations = generations;
     }
 
-    fn build(&mut self, pod: &Requirements, nodes: &Snapshot, seed: u64) {
+    /// Something moved that reaches beyond single nodes: images, the numbers of domains, namespaces' labels.
+    fn is_overtaken(&self, subject: &Subject<'_>, nodes: &Snapshot, now: Generations) -> bool {
+        let known = self.generations;
+        let is_held = |image: &String| nodes.images.contains_key(image.as_str());
+        (known.images != now.images && subject.pod.images.iter().any(is_held))
+            || (subject.involved
+                && (known.topologies, known.namespaces) != (now.topologies, now.namespaces))
+    }
+
+    fn build(&mut self, subject: &Subject<'_>, nodes: &Snapshot, seed: u64) {
         self.cells.clear();
         self.cells.resize(nodes.slot_count(), Cell::default());
+        self.barred.clear();
         self.raws = std::array::from_fn(|_| BTreeMap::new());
-        for index in 0..nodes.slot_count() as u32 {
-            self.update(pod, nodes, seed, Slot(index));
+        self.neighbours = subject
+            .involved
+            .then(|| Neighbours::new(subject.kind, subject.pod, subject.defaults, nodes));
+        let all: Vec<Slot> = (0..nodes.slot_count() as u32).map(Slot).collect();
+        self.look_again(subject, nodes, seed, &all);
+        self.bar(subject, nodes);
+        if self.neighbours.is_some() {
+            self.compare_all(subject, nodes);
+        } else {
+            self.refresh_largest();
+            self.seat_all();
         }
-        self.refresh_largest();
-        self.seat_all();
         self.built = true;
     }
 
+    /// True if a sum over a domain moved.
+    fn look_again(
+        &mut self,
+        subject: &Subject<'_>,
+        nodes: &Snapshot,
+        seed: u64,
+        slots: &[Slot],
+    ) -> bool {
+        let mut moved = false;
+        for slot in slots {
+            self.update(subject.pod, nodes, seed, *slot);
+            if let Some(neighbours) = &mut self.neighbours {
+                moved |= neighbours.update(subject.pod, nodes, *slot);
+            }
+        }
+        moved
+    }
+
     fn update(&mut self, pod: &Requirements, nodes: &Snapshot, seed: u64, slot: Slot) {
+        self.admit(slot, false);
+        let view = View {
+            pod,
+            nodes,
+            neighbours: None,
+            change: None,
+        };
         let cell = &mut self.cells[slot.index()];
-        let (was_admitted, raw_before) = (cell.admitted, cell.raw);
         if cell.version != Some(nodes.version(slot)) {
             cell.version = Some(nodes.version(slot));
-            cell.admitted_by_facts = nodes.is_present(slot)
-                && FILTERS
-                    .iter()
-                    .filter(|filter| filter.is_static)
-                    .all(|filter| (filter.admits)(pod, nodes, slot));
+            cell.admitted_by_facts =
+                nodes.is_present(slot) && view.refusal(slot, &[Stage::Node]).is_none();
             for (raw, scorer) in cell.raw.iter_mut().zip(&STATIC_SCORERS) {
                 *raw = if cell.admitted_by_facts {
                     (scorer.raw)(pod, nodes, slot)
@@ -138,34 +226,70 @@ impl ClassState {
                 };
             }
         }
-        cell.admitted = cell.admitted_by_facts
-            && FILTERS
-                .iter()
-                .filter(|filter| !filter.is_static)
-                .all(|filter| (filter.admits)(pod, nodes, slot));
-        if cell.admitted {
+        cell.admitted_alone =
+            cell.admitted_by_facts && view.refusal(slot, &[Stage::Pods]).is_none();
+        if cell.admitted_alone {
             cell.dynamic = DYNAMIC_SCORERS
                 .iter()
                 .map(|scorer| scorer.weight * (scorer.raw)(pod, nodes, slot))
                 .sum();
             cell.tie = tie_of_hash(seed, nodes.name_hash(slot), nodes.placements(slot));
         }
-        let (is_admitted, raw_now) = (cell.admitted, cell.raw);
-        if was_admitted == is_admitted && raw_before == raw_now {
+        let admitted = cell.admitted_alone && !cell.barred;
+        self.admit(slot, admitted);
+    }
+
+    /// Finds where the room is promised to others, and takes back bars that no longer hold. Gives the nodes where that changed.
+    fn bar(&mut self, subject: &Subject<'_>, nodes: &Snapshot) -> Vec<Slot> {
+        let before = std::mem::take(&mut self.barred);
+        for (slot, promised) in subject.promised {
+            let mut change = promised.clone();
+            if let Some(neighbours) = &mut self.neighbours {
+                for (kind, _) in change.kinds() {
+                    neighbours.learn(*kind, nodes);
+                }
+                change.shift(Some(neighbours));
+            }
+            let view = View {
+                pod: subject.pod,
+                nodes,
+                neighbours: self.neighbours.as_ref(),
+                change: Some(&change),
+            };
+            let stages = [Stage::Pods, Stage::Neighbours];
+            if self.cells[slot.index()].admitted_alone && view.refusal(*slot, &stages).is_some() {
+                self.barred.push(*slot);
+            }
+        }
+        let is_new = |slot: &&Slot| !self.cells[slot.index()].barred;
+        let mut turned: Vec<Slot> = self.barred.iter().filter(is_new).copied().collect();
+        turned.extend(before.iter().filter(|slot| !self.barred.contains(slot)));
+        for slot in &turned {
+            let cell = &mut self.cells[slot.index()];
+            cell.barred = !cell.barred;
+            let admitted = cell.admitted_alone && !cell.barred;
+            self.admit(*slot, admitted);
+        }
+        turned
+    }
+
+    /// The verdict on a node; its raw scores count among the largest while it is admitted.
+    fn admit(&mut self, slot: Slot, admitted: bool) {
+        let cell = &mut self.cells[slot.index()];
+        if std::mem::replace(&mut cell.admitted, admitted) == admitted {
             return;
         }
-        for (index, counts) in self.raws.iter_mut().enumerate() {
-            if was_admitted && raw_before[index] > 0 {
-                let count = counts
-                    .get_mut(&raw_before[index])
-                    .expect("an admitted node's raw score is counted");
-                *count -= 1;
-                if *count == 0 {
-                    counts.remove(&raw_before[index]);
-                }
+        for (raw, counts) in cell.raw.into_iter().zip(&mut self.raws) {
+            if raw <= 0 {
+                continue;
             }
-            if is_admitted && raw_now[index] > 0 {
-                *counts.entry(raw_now[index]).or_insert(0) += 1;
+            let count = counts.entry(raw).or_insert(0);
+            if admitted {
+                *count += 1;
+            } else if *count > 1 {
+                *count -= 1;
+            } else {
+                counts.remove(&raw);
             }
         }
     }
@@ -177,6 +301,85 @@ impl ClassState {
         });
         std::mem::replace(&mut self.largest, largest) != largest
     }
+
+    // ───────── pods that mean something to each other ─────────
+
+    /// Compares every node with the sums: verdicts, then scores over the nodes that are left.
+    fn compare_all(&mut self, subject: &Subject<'_>, nodes: &Snapshot) {
+        let Some(neighbours) = self.neighbours.take() else {
+            return;
+        };
+        let view = View {
+            pod: subject.pod,
+            nodes,
+            neighbours: Some(&neighbours),
+            change: None,
+        };
+        let slots = || (0..nodes.slot_count() as u32).map(Slot);
+        for slot in slots() {
+            let cell = &self.cells[slot.index()];
+            let admitted = cell.admitted_alone
+                && !cell.barred
+                && view.refusal(slot, &[Stage::Neighbours]).is_none();
+            self.admit(slot, admitted);
+        }
+        let admitted: Vec<Slot> = slots().filter(|slot| self.admits(*slot)).collect();
+        for slot in &admitted {
+            self.cells[slot.index()].social = 0;
+        }
+        self.score_spread(&neighbours, nodes, &admitted);
+        self.score_preference(&neighbours, nodes, &admitted);
+        self.neighbours = Some(neighbours);
+        self.refresh_largest();
+        self.seat_all();
+    }
+
+    /// The cheapest node gets the most; the scale is the dearest one's cost.
+    fn score_spread(&mut self, neighbours: &Neighbours, nodes: &Snapshot, admitted: &[Slot]) {
+        if !neighbours.scores_spread() {
+            return;
+        }
+        let weights = neighbours.spread_weights_over(nodes, admitted.iter().copied());
+        let costs: Vec<(Slot, i64)> = admitted
+            .iter()
+            .filter(|slot| !neighbours.is_ignored(nodes, **slot))
+            .map(|slot| (*slot, neighbours.spread_cost(nodes, *slot, &weights)))
+            .collect();
+        let least = costs.iter().map(|(_, cost)| *cost).min().unwrap_or(0);
+        let most = costs
+            .iter()
+            .map(|(_, cost)| *cost)
+            .max()
+            .unwrap_or(0)
+            .max(0);
+        for (slot, cost) in costs {
+            let score = match most {
+                0 => SCORE_MAX,
+                most => SCORE_MAX * (most + least - cost) / most,
+            };
+            self.cells[slot.index()].social += SPREAD_WEIGHT * score;
+        }
+    }
+
+    /// From the least preferred node, 0, to the most preferred one.
+    fn score_preference(&mut self, neighbours: &Neighbours, nodes: &Snapshot, admitted: &[Slot]) {
+        let sums: Vec<i64> = admitted
+            .iter()
+            .map(|slot| neighbours.preference(nodes, *slot))
+            .collect();
+        let least = sums.iter().copied().min().unwrap_or(0);
+        let range = sums.iter().copied().max().unwrap_or(0) - least;
+        if range <= 0 {
+            return;
+        }
+        for (slot, sum) in admitted.iter().zip(sums) {
+            let share = (sum - least) as f64 / range as f64;
+            self.cells[slot.index()].social +=
+                AFFINITY_WEIGHT * ((SCORE_MAX as f64 * share) as i64);
+        }
+    }
+
+    // ───────── the best ─────────
 
     fn key(&self, slot: usize) -> u64 {
         let cell = &self.cells[slot];
@@ -190,7 +393,7 @@ impl ClassState {
                 scorer.weight * scorer.normalize.apply(cell.raw[index], self.largest[index])
             })
             .sum();
-        let score = u64::try_from(cell.dynamic + normalized).unwrap_or(0);
+        let score = u64::try_from(cell.dynamic + cell.social + normalized).unwrap_or(0);
         ((score + 1) << TIE_BITS) | cell.tie
     }
 

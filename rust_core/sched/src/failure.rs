@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::plugins::{FILTERS, NODE_AFFINITY};
+use crate::kinds::KindId;
+use crate::plugins::{ALL_STAGES, Change, FILTERS, NODE_AFFINITY, View};
 use crate::requirements::Requirements;
-use crate::resource::{PodRequests, ResourceId};
-use crate::snapshot::{Map, Slot, Snapshot};
+use crate::snapshot::Slot;
 
 pub type Counts = Vec<(String, usize)>;
 
@@ -45,8 +45,8 @@ pub struct Importance {
     pub never_preempts: bool,
 }
 
-/// What would be freed on each node if all less important pods left.
-pub type Evictable<'a> = Map<Slot, Vec<&'a PodRequests>>;
+/// The less important pods of a node.
+pub type Victims<'a> = dyn Fn(Slot) -> Vec<(&'a Requirements, KindId)> + 'a;
 
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
@@ -68,12 +68,8 @@ impl Tally {
 }
 
 /// Looks at every node again, this time for reasons.
-pub fn explain(
-    pod: &Requirements,
-    nodes: &Snapshot,
-    importance: Importance,
-    evictable: &Evictable<'_>,
-) -> Failure {
+pub fn explain(view: &View<'_>, importance: Importance, victims: &Victims<'_>) -> Failure {
+    let (pod, nodes) = (view.pod, view.nodes);
     let mut failure = Failure {
         nodes: nodes.node_count(),
         ..Failure::default()
@@ -96,26 +92,21 @@ pub fn explain(
             left_out += 1;
             continue;
         }
-        let Some(index) = FILTERS
-            .iter()
-            .position(|filter| !(filter.admits)(pod, nodes, slot))
-        else {
+        let Some(index) = view.refusal(slot, &ALL_STAGES) else {
             continue;
         };
         let filter = &FILTERS[index];
         refused[index] = true;
-        for reason in (filter.reasons)(pod, nodes, slot) {
+        for reason in (filter.reasons)(view, slot) {
             reasons.add(reason, 1);
         }
-        if !(filter.resolvable)(pod, nodes, slot) {
+        if !(filter.resolvable)(view, slot) {
             preemption.add(NOT_HELPFUL, 1);
             continue;
         }
-        match evictable.get(&slot) {
-            None => preemption.add(NO_VICTIMS, 1),
-            Some(victims) => {
-                let lacking = lacking_without(pod, nodes, slot, victims);
-                helped += usize::from(lacking.is_empty());
+        match lacking_without(view, slot, &victims(slot)) {
+            Ok(()) => helped += 1,
+            Err(lacking) => {
                 for reason in lacking {
                     preemption.add(reason, 1);
                 }
@@ -127,10 +118,10 @@ pub fn explain(
         left_out,
     );
     preemption.add(NOT_HELPFUL, left_out);
-    refused[FILTERS
-        .iter()
-        .position(|filter| filter.name == NODE_AFFINITY)
-        .expect("NodeAffinity is in the table")] |= left_out > 0;
+    let mut each = FILTERS.iter().zip(&mut refused);
+    if let Some((_, refused)) = each.find(|(filter, _)| filter.name == NODE_AFFINITY) {
+        *refused |= left_out > 0;
+    }
     failure.reasons = reasons.into_counts();
     failure.plugins = FILTERS
         .iter()
@@ -154,24 +145,26 @@ fn useless(importance: Importance, counts: Counts) -> Preemption {
     }
 }
 
-/// What would still be short on a node after the victims left.
+/// What would still be in the way on a node after the victims left.
 fn lacking_without(
-    pod: &Requirements,
-    nodes: &Snapshot,
+    view: &View<'_>,
     slot: Slot,
-    victims: &[&PodRequests],
-) -> Vec<String> {
-    let mut lacking = Vec::new();
-    if nodes.pods(slot) - victims.len() as i64 >= nodes.allocatable(slot, ResourceId::PODS) {
-        lacking.push("Too many pods".to_owned());
+    victims: &[(&Requirements, KindId)],
+) -> Result<(), Vec<String>> {
+    if victims.is_empty() {
+        return Err(vec![NO_VICTIMS.to_owned()]);
     }
-    for (id, amount) in &pod.requests.amounts {
-        let freed: i64 = victims.iter().map(|victim| victim.amount(*id)).sum();
-        if *amount > 0
-            && *amount > nodes.allocatable(slot, *id) - (nodes.requested(slot, *id) - freed)
-        {
-            lacking.push(format!("Insufficient {}", nodes.resources.name(*id)));
-        }
+    let mut change = Change::default();
+    for (pod, kind) in victims {
+        change.add(pod, *kind, -1);
     }
-    lacking
+    change.shift(view.neighbours);
+    let without = View {
+        change: Some(&change),
+        ..*view
+    };
+    match without.refusal(slot, &ALL_STAGES) {
+        None => Ok(()),
+        Some(index) => Err((FILTERS[index].reasons)(&without, slot)),
+    }
 }

@@ -3,14 +3,24 @@
 //! In: watch events as encoded bytes; keys of pods to place, in order. Out: a node or a reason for each. A decision is *assumed* at once, so the
 //! next one sees it; the pod's own event confirms it, `forget` takes it back. No thread, no timer, no socket: the caller drives it.
 
+mod classes;
 mod decide;
+mod pods;
+mod related;
 
 use std::sync::Arc;
 
+use classes::Classes;
+use pods::{Place, PodRecord, Pods};
+pub use related::{RELATED, Related};
+
 use crate::class::ClassState;
 use crate::failure::{Failure, Importance};
+use crate::kinds::PodKind;
+use crate::labels::sorted;
 use crate::requirements::Requirements;
-use crate::snapshot::{Map, NodeChange, Slot, Snapshot};
+use crate::snapshot::{NodeChange, Snapshot};
+use crate::together::{Owner, Together};
 use crate::wire;
 
 #[derive(Debug, thiserror::Error)]
@@ -64,42 +74,6 @@ pub enum Outcome {
     Skipped,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Pending,
-    Assumed(Slot),
-    Bound(Slot),
-}
-
-impl Place {
-    fn slot(self) -> Option<Slot> {
-        match self {
-            Place::Pending => None,
-            Place::Assumed(slot) | Place::Bound(slot) => Some(slot),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct PodRecord {
-    uid: String,
-    requirements: Arc<Requirements>,
-    importance: Importance,
-    gated: bool,
-    deleting: bool,
-    place: Place,
-}
-
-#[derive(Debug, Default)]
-struct Class {
-    state: ClassState,
-    last_used: u64,
-    /// Chosen for before: worth a state of its own.
-    recurs: bool,
-    /// The last failure, and the position of the change log and the importance for which it holds.
-    failure: Option<(u64, Importance, Arc<Failure>)>,
-}
-
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
     pub nodes: usize,
@@ -111,22 +85,16 @@ pub struct Stats {
     pub nodes_considered: u64,
 }
 
-/// Nodes × classes kept up at once, about 100 MB: past it the class used longest ago starts over when its next pod comes.
-const CELLS_MAX: usize = 1_000_000;
-/// Classes without pods are looked for when the table has grown to this, then to twice what was left.
-const SWEEP_MIN: usize = 64;
-
 #[derive(Debug)]
 pub struct Kernel {
     seed: u64,
     scheduler_name: String,
     nodes: Snapshot,
-    pods: Map<String, PodRecord>,
-    classes: Map<Arc<Requirements>, Class>,
-    sweep_at: usize,
+    pods: Pods,
+    classes: Classes,
+    together: Together,
     /// Where a class is decided for the first time: most classes have one pod, and need not keep what they cost.
     scratch: ClassState,
-    clock: u64,
     stats: Stats,
 }
 
@@ -137,11 +105,10 @@ impl Kernel {
             seed,
             scheduler_name: scheduler_name.to_owned(),
             nodes: Snapshot::default(),
-            pods: Map::default(),
-            classes: Map::default(),
-            sweep_at: SWEEP_MIN,
+            pods: Pods::default(),
+            classes: Classes::default(),
+            together: Together::default(),
             scratch: ClassState::default(),
-            clock: 0,
             stats: Stats::default(),
         }
     }
@@ -149,7 +116,7 @@ impl Kernel {
     pub fn stats(&self) -> Stats {
         let assumed = self
             .pods
-            .values()
+            .iter()
             .filter(|pod| matches!(pod.place, Place::Assumed(_)))
             .count();
         Stats {
@@ -180,104 +147,92 @@ impl Kernel {
 
     pub fn pod_event(&mut self, kind: EventKind, body: &[u8]) -> Result<PodChange, SchedError> {
         let pod = parse_pod(body)?;
-        let key = key_of(&pod.metadata);
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         let finished = matches!(pod.status.phase.as_deref(), Some("Succeeded" | "Failed"));
-        let importance = Importance {
-            priority: pod.spec.priority.unwrap_or(0),
-            never_preempts: pod.spec.preemption_policy.as_deref() == Some("Never"),
-        };
         let mut change = PodChange {
-            key,
+            key: key_of(&pod.metadata),
             state: PodState::Gone,
-            priority: importance.priority,
+            priority: pod.spec.priority.unwrap_or(0),
             changed: false,
             frees: false,
         };
         // The same name with another uid is another pod: the first one is gone.
-        if self
-            .pods
-            .get(&change.key)
-            .is_some_and(|record| record.uid != uid)
-        {
+        let known = self.pods.find(&change.key);
+        if known.is_some_and(|known| *known.uid != *uid) {
             if kind == EventKind::Deleted {
                 return Ok(self.state_of(change));
             }
             change.frees = self.drop_pod(&change.key);
         }
-        let node_name = pod
-            .spec
-            .node_name
-            .as_deref()
-            .filter(|name| !name.is_empty());
-        let scheduler_name = pod
-            .spec
-            .scheduler_name
-            .as_deref()
-            .filter(|name| !name.is_empty());
-        let ours = scheduler_name.unwrap_or("default-scheduler") == self.scheduler_name;
-        if kind == EventKind::Deleted || finished || (node_name.is_none() && !ours) {
+        let scheduler_name = given(&pod.spec.scheduler_name).unwrap_or("default-scheduler");
+        let ours = scheduler_name == self.scheduler_name;
+        let assigned = given(&pod.spec.node_name).is_some();
+        if kind == EventKind::Deleted || finished || (!assigned && !ours) {
             change.frees |= self.drop_pod(&change.key);
             return Ok(change);
         }
-        let requirements = self.intern(&pod.spec);
-        let known = self.pods.remove(&change.key);
-        let mut record = PodRecord {
-            uid,
-            requirements,
-            importance,
-            gated: pod
-                .spec
-                .scheduling_gates
-                .as_ref()
-                .is_some_and(|gates| !gates.is_empty()),
-            deleting: pod.metadata.deletion_timestamp.is_some(),
-            place: Place::Pending,
-        };
-        self.settle(&mut record, known, node_name, &mut change);
-        self.pods.insert(change.key.clone(), record);
+        self.settle(&pod, &mut change);
         Ok(self.state_of(change))
     }
 
     /// Moves the accounting from what was known of a pod to what is known now.
-    fn settle(
-        &mut self,
-        now: &mut PodRecord,
-        known: Option<PodRecord>,
-        node_name: Option<&str>,
-        change: &mut PodChange,
-    ) {
+    fn settle(&mut self, pod: &wire::Pod, change: &mut PodChange) {
+        let (requirements, kind) = self.read(pod);
+        let requirements = self.classes.intern(requirements, &self.pods, &self.nodes);
+        let known = self.pods.remove(&change.key);
+        let before = known.as_ref().map_or(Place::Pending, |known| known.place);
+        let now = PodRecord {
+            key: change.key.as_str().into(),
+            uid: pod.metadata.uid.as_deref().unwrap_or_default().into(),
+            requirements,
+            kind: self.nodes.kinds.acquire(kind),
+            owner: owner_of(pod),
+            importance: importance_of(pod),
+            gated: is_gated(pod),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
+            place: match (given(&pod.spec.node_name), before) {
+                (Some(name), _) => Place::Bound(self.nodes.slot(name)),
+                // An older view than our own decision, which stands until it is confirmed or forgotten.
+                (None, Place::Assumed(slot)) => Place::Assumed(slot),
+                (None, _) => Place::Pending,
+            },
+        };
         let same_asks = known.as_ref().is_some_and(|known| {
             known.requirements == now.requirements
                 && known.importance == now.importance
                 && known.gated == now.gated
         });
         change.changed = !same_asks;
-        let before = known.as_ref().map_or(Place::Pending, |known| known.place);
-        now.place = match (node_name, before) {
-            (Some(name), _) => Place::Bound(self.nodes.slot(name)),
-            // An older view than our own decision, which stands until it is confirmed or forgotten.
-            (None, Place::Assumed(slot)) => Place::Assumed(slot),
-            (None, _) => Place::Pending,
-        };
-        let same_requests = known
-            .as_ref()
-            .is_some_and(|known| known.requirements.requests == now.requirements.requests);
-        if same_requests && before.slot() == now.place.slot() {
-            return;
+        let is_accounted = known.as_ref().is_some_and(|known| {
+            known.requirements == now.requirements
+                && known.kind == now.kind
+                && before.slot() == now.place.slot()
+        });
+        if !is_accounted {
+            // Added before it is removed: a slot without a node lives only while it has pods.
+            if let Some(slot) = now.place.slot() {
+                self.nodes.add_pod(slot, &now.requirements, now.kind);
+            }
+            if let (Some(slot), Some(known)) = (before.slot(), &known) {
+                self.nodes.remove_pod(slot, &known.requirements, known.kind);
+                change.frees = true;
+            }
         }
-        // Added before it is removed: a slot without a node lives only while it has pods.
-        if let Some(slot) = now.place.slot() {
-            self.nodes.add_pod(slot, &now.requirements.requests);
+        if let Some(known) = known {
+            self.nodes.kinds.release(known.kind);
         }
-        if let (Some(slot), Some(known)) = (before.slot(), known) {
-            self.nodes.remove_pod(slot, &known.requirements.requests);
-            change.frees = true;
-        }
+        self.pods.insert(now);
+    }
+
+    /// What a pod asks, and what others can tell about it.
+    fn read(&mut self, pod: &wire::Pod) -> (Requirements, PodKind) {
+        let kind = PodKind::of(pod, |key| self.nodes.topology_key(key));
+        let labels = sorted(pod.metadata.labels.as_ref());
+        (Requirements::of(&pod.spec, &labels, &mut self.nodes), kind)
     }
 
     fn state_of(&self, mut change: PodChange) -> PodChange {
-        change.state = match self.pods.get(&change.key) {
+        change.state = match self.pods.find(&change.key) {
             None => PodState::Gone,
             Some(record) if record.place != Place::Pending => PodState::Assigned,
             Some(record) if record.deleting => PodState::Gone,
@@ -292,29 +247,35 @@ impl Kernel {
         let Some(record) = self.pods.remove(key) else {
             return false;
         };
-        let Some(slot) = record.place.slot() else {
-            return false;
-        };
-        self.nodes.remove_pod(slot, &record.requirements.requests);
-        true
+        if let Some(slot) = record.place.slot() {
+            self.nodes
+                .remove_pod(slot, &record.requirements, record.kind);
+        }
+        self.nodes.kinds.release(record.kind);
+        record.place.slot().is_some()
     }
+}
 
-    fn intern(&mut self, spec: &wire::PodSpec) -> Arc<Requirements> {
-        let mut requirements = Requirements::of(spec, &mut self.nodes.resources);
-        // A pod on a node is only accounted there: all of a class share one set of requirements wherever they run.
-        requirements.node_name = None;
-        if let Some((shared, _)) = self.classes.get_key_value(&requirements) {
-            return shared.clone();
-        }
-        if self.classes.len() >= self.sweep_at {
-            self.classes
-                .retain(|requirements, _| Arc::strong_count(requirements) > 1);
-            self.sweep_at = SWEEP_MIN.max(2 * self.classes.len());
-        }
-        let shared = Arc::new(requirements);
-        self.classes.insert(shared.clone(), Class::default());
-        shared
+fn given(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+fn importance_of(pod: &wire::Pod) -> Importance {
+    Importance {
+        priority: pod.spec.priority.unwrap_or(0),
+        never_preempts: pod.spec.preemption_policy.as_deref() == Some("Never"),
     }
+}
+
+fn owner_of(pod: &wire::Pod) -> Option<Owner> {
+    let mut references = pod.metadata.owner_references.iter().flatten();
+    let controller = references.find(|each| each.controller == Some(true))?;
+    Owner::of(&controller.api_version, &controller.kind, &controller.name)
+}
+
+fn is_gated(pod: &wire::Pod) -> bool {
+    let gates = pod.spec.scheduling_gates.as_ref();
+    gates.is_some_and(|gates| !gates.is_empty())
 }
 
 fn parse_pod(body: &[u8]) -> Result<wire::Pod, SchedError> {

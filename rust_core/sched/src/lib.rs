@@ -9,19 +9,29 @@
 
 mod affinity;
 mod class;
+mod domains;
 mod failure;
 mod kernel;
+mod kinds;
+mod labels;
+mod neighbours;
 mod plugins;
+mod ports;
 mod quantity;
 mod requirements;
 mod resource;
 mod snapshot;
+mod spread;
 mod taint;
+mod together;
+mod topology;
 mod tournament;
 mod wire;
 
 pub use class::tie_break;
 pub use failure::{Failure, Preemption};
-pub use kernel::{EventKind, Kernel, Outcome, PodChange, PodState, SchedError, Stats};
+pub use kernel::{
+    EventKind, Kernel, Outcome, PodChange, PodState, RELATED, Related, SchedError, Stats,
+};
 pub use plugins::weights;
 pub use snapshot::NodeChange;

@@ -2,6 +2,9 @@
 //!
 //! A constraint that is not in the table (see `requirements`) keeps its pods pending; adding a plugin is adding a row.
 
+use crate::kinds::KindId;
+use crate::neighbours::{Neighbours, Refusal};
+use crate::ports::HostPort;
 use crate::requirements::Requirements;
 use crate::resource::ResourceId;
 use crate::snapshot::{Slot, Snapshot};
@@ -10,103 +13,264 @@ use crate::taint;
 /// The best score a plugin gives; the worst is 0.
 pub const SCORE_MAX: i64 = 100;
 
+/// Pods that a node is imagined to have more or less of.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    pods: i64,
+    amounts: Vec<(ResourceId, i64)>,
+    ports: Vec<(HostPort, i64)>,
+    kinds: Vec<(KindId, i64)>,
+    /// What that does to the sums of `Neighbours`.
+    shift: Vec<i64>,
+}
+
+fn add<T: PartialEq + Clone>(counts: &mut Vec<(T, i64)>, what: &T, change: i64) {
+    match counts.iter_mut().find(|(each, _)| each == what) {
+        Some((_, count)) => *count += change,
+        None => counts.push((what.clone(), change)),
+    }
+}
+
+impl Change {
+    /// One more such pod; with `sign` -1, one less.
+    pub fn add(&mut self, pod: &Requirements, kind: KindId, sign: i64) {
+        self.pods += sign;
+        for (id, amount) in &pod.requests.amounts {
+            add(&mut self.amounts, id, sign * amount);
+        }
+        for port in &pod.ports {
+            add(&mut self.ports, port, sign);
+        }
+        add(&mut self.kinds, &kind, sign);
+    }
+
+    pub fn kinds(&self) -> &[(KindId, i64)] {
+        &self.kinds
+    }
+
+    /// To be asked for once all pods are in it.
+    pub fn shift(&mut self, neighbours: Option<&Neighbours>) {
+        self.shift = neighbours.map_or_else(Vec::new, |neighbours| neighbours.shift(&self.kinds));
+    }
+
+    fn amount(&self, id: ResourceId) -> i64 {
+        let amounts = self.amounts.iter().find(|(each, _)| *each == id);
+        amounts.map_or(0, |(_, amount)| *amount)
+    }
+}
+
+/// What filters look at: one pod, all nodes, and what pods on them mean to it.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub pod: &'a Requirements,
+    pub nodes: &'a Snapshot,
+    /// None: no pod anywhere means anything to it, nor it to them.
+    pub neighbours: Option<&'a Neighbours>,
+    pub change: Option<&'a Change>,
+}
+
+impl View<'_> {
+    fn requested(&self, slot: Slot, id: ResourceId) -> i64 {
+        self.nodes.requested(slot, id) + self.change.map_or(0, |change| change.amount(id))
+    }
+
+    fn pods(&self, slot: Slot) -> i64 {
+        self.nodes.pods(slot) + self.change.map_or(0, |change| change.pods)
+    }
+
+    fn shift(&self) -> &[i64] {
+        self.change.map_or(&[], |change| &change.shift)
+    }
+
+    /// The first filter of those that refuses the node.
+    pub fn refusal(&self, slot: Slot, stages: &[Stage]) -> Option<usize> {
+        FILTERS
+            .iter()
+            .position(|filter| stages.contains(&filter.stage) && !(filter.admits)(self, slot))
+    }
+}
+
+/// What a filter's verdict depends on, so when it must be asked again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// What the node says about itself.
+    Node,
+    /// The pods on the node, too.
+    Pods,
+    /// The pods on all nodes.
+    Neighbours,
+}
+
+pub const ALL_STAGES: [Stage; 3] = [Stage::Node, Stage::Pods, Stage::Neighbours];
+
 pub struct Filter {
     pub name: &'static str,
-    /// Depends on what the node says about itself only; the others are asked again whenever a pod comes or goes.
-    pub is_static: bool,
-    pub admits: fn(&Requirements, &Snapshot, Slot) -> bool,
+    pub stage: Stage,
+    pub admits: fn(&View<'_>, Slot) -> bool,
     /// Why a node was refused: one line for each reason.
-    pub reasons: fn(&Requirements, &Snapshot, Slot) -> Vec<String>,
+    pub reasons: fn(&View<'_>, Slot) -> Vec<String>,
     /// Whether evicting other pods could change the verdict on this node.
-    pub resolvable: fn(&Requirements, &Snapshot, Slot) -> bool,
+    pub resolvable: fn(&View<'_>, Slot) -> bool,
 }
 
 pub const NODE_AFFINITY: &str = "NodeAffinity";
+pub const POD_TOPOLOGY_SPREAD: &str = "PodTopologySpread";
+pub const INTER_POD_AFFINITY: &str = "InterPodAffinity";
 
-pub const FILTERS: [Filter; 5] = [
+pub const FILTERS: [Filter; 8] = [
     Filter {
         name: "NodeUnschedulable",
-        is_static: true,
-        admits: |pod, nodes, slot| {
-            !nodes.facts(slot).unschedulable || taint::tolerated(&taint::cordon(), &pod.tolerations)
+        stage: Stage::Node,
+        admits: |view, slot| {
+            !view.nodes.facts(slot).unschedulable
+                || taint::tolerated(&taint::cordon(), &view.pod.tolerations)
         },
-        reasons: |_, _, _| vec!["node(s) were unschedulable".to_owned()],
+        reasons: |_, _| vec!["node(s) were unschedulable".to_owned()],
         resolvable: never,
     },
     Filter {
         name: "NodeName",
-        is_static: true,
-        admits: |pod, nodes, slot| {
-            pod.node_name
-                .as_deref()
-                .is_none_or(|name| name == &**nodes.name(slot))
+        stage: Stage::Node,
+        admits: |view, slot| {
+            let name = view.pod.node_name.as_deref();
+            name.is_none_or(|name| name == &**view.nodes.name(slot))
         },
-        reasons: |_, _, _| vec!["node(s) didn't match the requested node name".to_owned()],
+        reasons: |_, _| vec!["node(s) didn't match the requested node name".to_owned()],
         resolvable: never,
     },
     Filter {
         name: "TaintToleration",
-        is_static: true,
-        admits: |pod, nodes, slot| !taint::forbids(&nodes.facts(slot).taints, &pod.tolerations),
-        reasons: |_, _, _| vec!["node(s) had untolerated taint(s)".to_owned()],
+        stage: Stage::Node,
+        admits: |view, slot| !taint::forbids(&view.nodes.facts(slot).taints, &view.pod.tolerations),
+        reasons: |_, _| vec!["node(s) had untolerated taint(s)".to_owned()],
         resolvable: never,
     },
     Filter {
         name: NODE_AFFINITY,
-        is_static: true,
-        admits: |pod, nodes, slot| pod.required.matches(nodes.identity(slot)),
-        reasons: |_, _, _| vec!["node(s) didn't match Pod's node affinity/selector".to_owned()],
+        stage: Stage::Node,
+        admits: |view, slot| view.pod.required.matches(view.nodes.identity(slot)),
+        reasons: |_, _| vec!["node(s) didn't match Pod's node affinity/selector".to_owned()],
         resolvable: never,
     },
     Filter {
+        name: "NodePorts",
+        stage: Stage::Pods,
+        admits: has_free_ports,
+        reasons: |_, _| {
+            vec!["node(s) didn't have free ports for the requested pod ports".to_owned()]
+        },
+        resolvable: always,
+    },
+    Filter {
         name: "NodeResourcesFit",
-        is_static: false,
+        stage: Stage::Pods,
         admits: fits,
         reasons: insufficient,
         resolvable: could_fit,
     },
+    Filter {
+        name: POD_TOPOLOGY_SPREAD,
+        stage: Stage::Neighbours,
+        admits: |view, slot| spread_refusal(view, slot).is_none(),
+        reasons: |view, slot| refusal_text(spread_refusal(view, slot)),
+        resolvable: |view, slot| spread_refusal(view, slot) != Some(Refusal::SpreadLabelMissing),
+    },
+    Filter {
+        name: INTER_POD_AFFINITY,
+        stage: Stage::Neighbours,
+        admits: |view, slot| affinity_refusal(view, slot).is_none(),
+        reasons: |view, slot| refusal_text(affinity_refusal(view, slot)),
+        resolvable: |view, slot| affinity_refusal(view, slot) != Some(Refusal::Affinity),
+    },
 ];
 
-fn never(_: &Requirements, _: &Snapshot, _: Slot) -> bool {
+fn always(_: &View<'_>, _: Slot) -> bool {
+    true
+}
+
+fn spread_refusal(view: &View<'_>, slot: Slot) -> Option<Refusal> {
+    view.neighbours?
+        .spread_refusal(view.nodes, slot, view.shift())
+}
+
+fn affinity_refusal(view: &View<'_>, slot: Slot) -> Option<Refusal> {
+    view.neighbours?
+        .affinity_refusal(view.nodes, slot, view.shift())
+}
+
+fn refusal_text(refusal: Option<Refusal>) -> Vec<String> {
+    let text = match refusal {
+        None => return Vec::new(),
+        Some(Refusal::SpreadLabelMissing) => {
+            "node(s) didn't match pod topology spread constraints (missing required label)"
+        }
+        Some(Refusal::Skew) => "node(s) didn't match pod topology spread constraints",
+        Some(Refusal::Affinity) => "node(s) didn't match pod affinity rules",
+        Some(Refusal::AntiAffinity) => "node(s) didn't match pod anti-affinity rules",
+        Some(Refusal::ExistingAntiAffinity) => {
+            "node(s) didn't satisfy existing pods anti-affinity rules"
+        }
+    };
+    vec![text.to_owned()]
+}
+
+fn has_free_ports(view: &View<'_>, slot: Slot) -> bool {
+    if view.pod.ports.is_empty() {
+        return true;
+    }
+    let come = view.change.map_or(&[][..], |change| &change.ports);
+    let gone = |port: &HostPort| {
+        let change = come.iter().find(|(each, _)| each == port);
+        change.map_or(0, |(_, count)| *count)
+    };
+    let taken = view.nodes.ports_on(slot).iter();
+    let mut taken = taken
+        .filter(|(port, count)| i64::from(*count) + gone(port) > 0)
+        .map(|(port, _)| port)
+        .chain(
+            come.iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(port, _)| port),
+        );
+    !taken.any(|port| view.pod.ports.iter().any(|wanted| wanted.conflicts(port)))
+}
+
+fn never(_: &View<'_>, _: Slot) -> bool {
     false
 }
 
-fn fits(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> bool {
-    nodes.pods(slot) < nodes.allocatable(slot, ResourceId::PODS)
-        && pod
+fn fits(view: &View<'_>, slot: Slot) -> bool {
+    view.pods(slot) < view.nodes.allocatable(slot, ResourceId::PODS)
+        && view
+            .pod
             .requests
             .amounts
             .iter()
-            .all(|(id, amount)| has_room(nodes, slot, *id, *amount))
+            .all(|(id, amount)| has_room(view, slot, *id, *amount))
 }
 
-fn has_room(nodes: &Snapshot, slot: Slot, id: ResourceId, amount: i64) -> bool {
-    amount <= 0
-        || amount
-            <= nodes
-                .allocatable(slot, id)
-                .saturating_sub(nodes.requested(slot, id))
+fn has_room(view: &View<'_>, slot: Slot, id: ResourceId, amount: i64) -> bool {
+    let allocatable = view.nodes.allocatable(slot, id);
+    amount <= 0 || amount <= allocatable.saturating_sub(view.requested(slot, id))
 }
 
-fn insufficient(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> Vec<String> {
+fn insufficient(view: &View<'_>, slot: Slot) -> Vec<String> {
     let mut reasons = Vec::new();
-    if nodes.pods(slot) >= nodes.allocatable(slot, ResourceId::PODS) {
+    if view.pods(slot) >= view.nodes.allocatable(slot, ResourceId::PODS) {
         reasons.push("Too many pods".to_owned());
     }
-    for (id, amount) in &pod.requests.amounts {
-        if !has_room(nodes, slot, *id, *amount) {
-            reasons.push(format!("Insufficient {}", nodes.resources.name(*id)));
+    for (id, amount) in &view.pod.requests.amounts {
+        if !has_room(view, slot, *id, *amount) {
+            reasons.push(format!("Insufficient {}", view.nodes.resources.name(*id)));
         }
     }
     reasons
 }
 
 /// A request larger than the whole node is hopeless there, whoever leaves.
-fn could_fit(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> bool {
-    pod.requests
-        .amounts
-        .iter()
-        .all(|(id, amount)| *amount <= 0 || *amount <= nodes.allocatable(slot, *id))
+fn could_fit(view: &View<'_>, slot: Slot) -> bool {
+    let mut amounts = view.pod.requests.amounts.iter();
+    amounts.all(|(id, amount)| *amount <= 0 || *amount <= view.nodes.allocatable(slot, *id))
 }
 
 // ───────── scores ─────────
@@ -178,6 +342,10 @@ pub const DYNAMIC_SCORERS: [Scorer; 3] = [
         raw: image_locality,
     },
 ];
+
+/// Scored over all admitted nodes at once (see `class`): spreading, then affinity, each normalised in its own way.
+pub const SPREAD_WEIGHT: i64 = 2;
+pub const AFFINITY_WEIGHT: i64 = 2;
 
 /// CPU and memory, equally weighted.
 const SCORED: [ResourceId; 2] = [ResourceId::CPU, ResourceId::MEMORY];
@@ -259,9 +427,14 @@ fn image_locality(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> i64 {
 
 /// The scorers' names and weights, as upstream's profile writes them.
 pub fn weights() -> Vec<(&'static str, i64)> {
+    let neighbours = [
+        (POD_TOPOLOGY_SPREAD, SPREAD_WEIGHT),
+        (INTER_POD_AFFINITY, AFFINITY_WEIGHT),
+    ];
     STATIC_SCORERS
         .iter()
         .chain(&DYNAMIC_SCORERS)
         .map(|scorer| (scorer.name, scorer.weight))
+        .chain(neighbours)
         .collect()
 }

@@ -1,7 +1,11 @@
 //! What a pod asks of a node: all that filters and scorers read. Pods that ask the same are one class and share their work.
 
 use crate::affinity::{Preferred, Required};
-use crate::resource::{PodRequests, ResourceNames};
+use crate::labels::Labels;
+use crate::ports::HostPort;
+use crate::resource::PodRequests;
+use crate::snapshot::Snapshot;
+use crate::spread::Spreading;
 use crate::wire::{self, Toleration};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -14,12 +18,15 @@ pub struct Requirements {
     pub tolerations: Vec<Toleration>,
     /// One entry for each container, init containers first; normalised to carry a tag.
     pub images: Vec<String>,
+    pub ports: Vec<HostPort>,
+    pub spreading: Spreading,
     /// Constraints that no plugin here decides: the field paths. A pod with any stays pending.
     pub undecided: Vec<String>,
 }
 
 impl Requirements {
-    pub fn of(spec: &wire::PodSpec, names: &mut ResourceNames) -> Requirements {
+    /// `words`: where names of resources and topology keys become numbers.
+    pub fn of(spec: &wire::PodSpec, labels: &Labels, words: &mut Snapshot) -> Requirements {
         let containers = spec
             .init_containers
             .iter()
@@ -27,76 +34,22 @@ impl Requirements {
             .chain(spec.containers.iter().flatten());
         Requirements {
             node_name: spec.node_name.clone().filter(|name| !name.is_empty()),
-            requests: PodRequests::of(spec, names),
+            requests: PodRequests::of(spec, &mut words.resources),
             required: Required::of(spec),
             preferred: Preferred::of(spec),
             tolerations: spec.tolerations.clone().unwrap_or_default(),
             images: containers
                 .map(|container| normalized_image(container.image.as_deref().unwrap_or_default()))
                 .collect(),
+            ports: HostPort::of(spec),
+            spreading: Spreading::of(spec, labels, |key| words.topology_key(key)),
             undecided: UNDECIDED.iter().flat_map(|find| find(spec)).collect(),
         }
     }
 }
 
 /// Each finds the fields of one hard constraint that the plugin table cannot decide yet. A plugin that learns to takes its row away.
-const UNDECIDED: [fn(&wire::PodSpec) -> Vec<String>; 5] = [
-    pod_affinity,
-    topology_spread,
-    host_ports,
-    volumes,
-    resource_claims,
-];
-
-fn pod_affinity(spec: &wire::PodSpec) -> Vec<String> {
-    let Some(affinity) = &spec.affinity else {
-        return Vec::new();
-    };
-    [
-        ("podAffinity", &affinity.pod_affinity),
-        ("podAntiAffinity", &affinity.pod_anti_affinity),
-    ]
-    .into_iter()
-    .filter(|(_, terms)| {
-        terms
-            .as_ref()
-            .is_some_and(|terms| terms.required.as_ref().is_some_and(|list| !list.is_empty()))
-    })
-    .map(|(field, _)| {
-        format!("spec.affinity.{field}.requiredDuringSchedulingIgnoredDuringExecution")
-    })
-    .collect()
-}
-
-fn topology_spread(spec: &wire::PodSpec) -> Vec<String> {
-    let constraints = spec
-        .topology_spread_constraints
-        .iter()
-        .flatten()
-        .enumerate();
-    constraints
-        .filter(|(_, constraint)| constraint.when_unsatisfiable.as_deref() == Some("DoNotSchedule"))
-        .map(|(index, _)| format!("spec.topologySpreadConstraints[{index}]"))
-        .collect()
-}
-
-fn host_ports(spec: &wire::PodSpec) -> Vec<String> {
-    let kinds = [
-        ("containers", &spec.containers),
-        ("initContainers", &spec.init_containers),
-    ];
-    let mut fields = Vec::new();
-    for (kind, containers) in kinds {
-        for (index, container) in containers.iter().flatten().enumerate() {
-            for (port_index, port) in container.ports.iter().flatten().enumerate() {
-                if port.host_port.is_some_and(|port| port > 0) {
-                    fields.push(format!("spec.{kind}[{index}].ports[{port_index}].hostPort"));
-                }
-            }
-        }
-    }
-    fields
-}
+const UNDECIDED: [fn(&wire::PodSpec) -> Vec<String>; 2] = [volumes, resource_claims];
 
 fn volumes(spec: &wire::PodSpec) -> Vec<String> {
     let mut fields = Vec::new();
@@ -132,24 +85,12 @@ mod tests {
 
     fn undecided(spec: &str) -> Vec<String> {
         let spec: wire::PodSpec = serde_json::from_str(spec).expect("a pod spec");
-        Requirements::of(&spec, &mut ResourceNames::default()).undecided
+        Requirements::of(&spec, &[], &mut Snapshot::default()).undecided
     }
 
     #[test]
     fn each_constraint_that_no_plugin_decides_is_named_by_its_field() {
         for (spec, field) in [
-            (
-                r#"{"affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"a"}]}}}"#,
-                "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution",
-            ),
-            (
-                r#"{"topologySpreadConstraints":[{"whenUnsatisfiable":"ScheduleAnyway"},{"whenUnsatisfiable":"DoNotSchedule"}]}"#,
-                "spec.topologySpreadConstraints[1]",
-            ),
-            (
-                r#"{"containers":[{"ports":[{},{"hostPort":80}]}]}"#,
-                "spec.containers[0].ports[1].hostPort",
-            ),
             (
                 r#"{"volumes":[{"emptyDir":{}},{"persistentVolumeClaim":{"claimName":"a"}}]}"#,
                 "spec.volumes[1].persistentVolumeClaim",
@@ -164,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn preferences_and_plain_volumes_leave_nothing_undecided() {
-        let spec = r#"{"volumes":[{"configMap":{"name":"a"}}],"affinity":{"podAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{}]}}}"#;
+    fn plain_volumes_leave_nothing_undecided() {
+        let spec = r#"{"volumes":[{"configMap":{"name":"a"}}]}"#;
         assert!(undecided(spec).is_empty());
     }
 

@@ -8,8 +8,12 @@ use std::sync::Arc;
 
 use crate::affinity::NodeIdentity;
 use crate::class::name_hash;
+use crate::kinds::{KindId, Kinds, Namespaces};
+use crate::labels::{Labels, sorted};
+use crate::ports::HostPort;
 use crate::requirements::{Requirements, normalized_image};
-use crate::resource::{PodRequests, ResourceId, ResourceNames, parse};
+use crate::resource::{ResourceId, ResourceNames, parse};
+use crate::topology::{Topologies, TopologyKey};
 use crate::wire::{self, Taint};
 
 /// Fixed keys: the same inputs give the same map, and nothing is ever read in a map's order.
@@ -27,7 +31,7 @@ impl Slot {
 /// What a node says about itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeFacts {
-    pub labels: Vec<(Box<str>, Box<str>)>,
+    pub labels: Box<Labels>,
     pub taints: Vec<Taint>,
     pub unschedulable: bool,
     pub images: Vec<(Vec<String>, i64)>,
@@ -36,12 +40,9 @@ pub struct NodeFacts {
 
 impl NodeFacts {
     pub fn of(node: &wire::Node, names: &mut ResourceNames) -> NodeFacts {
-        let labels = node.metadata.labels.iter().flatten();
         let images = node.status.images.iter().flatten();
         NodeFacts {
-            labels: labels
-                .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
-                .collect(),
+            labels: sorted(node.metadata.labels.as_ref()),
             taints: node.spec.taints.clone().unwrap_or_default(),
             unschedulable: node.spec.unschedulable.unwrap_or(false),
             images: images
@@ -103,6 +104,13 @@ pub struct Snapshot {
     columns: Vec<Column>,
     nonzero: [Vec<i64>; 2],
     pods: Vec<i64>,
+    pub topologies: Topologies,
+    pub namespaces: Namespaces,
+    pub kinds: Kinds,
+    /// How many pods of each kind are on the node, by kind.
+    kinds_on: Vec<Vec<(KindId, u32)>>,
+    /// Host ports taken on the node, and by how many pods (more than one only if somebody else put them there).
+    ports_on: Vec<Vec<(HostPort, u32)>>,
     /// Pods the kernel has placed on the node so far: turns the tie-break so that equal nodes take turns.
     placements: Vec<u64>,
     pub images: Map<String, ImageState>,
@@ -174,6 +182,23 @@ impl Snapshot {
             .map_or(0, |column| column.requested[slot.index()])
     }
 
+    pub fn kinds_on(&self, slot: Slot) -> &[(KindId, u32)] {
+        &self.kinds_on[slot.index()]
+    }
+
+    pub fn ports_on(&self, slot: Slot) -> &[(HostPort, u32)] {
+        &self.ports_on[slot.index()]
+    }
+
+    /// The number of a topology key, given out if new.
+    pub fn topology_key(&mut self, key: &str) -> TopologyKey {
+        if let Some(known) = self.topologies.known(key) {
+            return known;
+        }
+        let labels = self.facts.iter().map(|facts| &*facts.labels);
+        self.topologies.learn(key, (0..).map(Slot).zip(labels))
+    }
+
     /// CPU and memory, silent containers counted with their defaults.
     pub fn nonzero(&self, slot: Slot, index: usize) -> i64 {
         self.nonzero[index][slot.index()]
@@ -231,6 +256,9 @@ impl Snapshot {
         self.versions.push(0);
         self.pods.push(0);
         self.placements.push(0);
+        self.kinds_on.push(Vec::new());
+        self.ports_on.push(Vec::new());
+        self.topologies.grow();
         for column in &mut self.columns {
             column.allocatable.push(0);
             column.requested.push(0);
@@ -277,6 +305,9 @@ impl Snapshot {
         if !same_images {
             self.hold_images(&facts.images, 1);
         }
+        if change.labels {
+            self.topologies.relabel(slot, &facts.labels);
+        }
         let before = std::mem::replace(&mut self.facts[index], facts);
         if !same_images {
             self.hold_images(&before.images, -1);
@@ -284,6 +315,10 @@ impl Snapshot {
         self.set_allocatable(slot, &before.allocatable);
         self.versions[index] = self.versions[index].wrapping_add(1);
         self.note(slot);
+        if self.topologies.is_stale() {
+            let labels = self.facts.iter().map(|facts| &*facts.labels);
+            self.topologies.renumber((0..).map(Slot).zip(labels));
+        }
         change
     }
 
@@ -309,6 +344,7 @@ impl Snapshot {
         };
         let before = std::mem::take(&mut self.facts[slot.index()]);
         self.hold_images(&before.images, -1);
+        self.topologies.relabel(slot, &[]);
         self.set_allocatable(slot, &before.allocatable);
         self.present[slot.index()] = false;
         self.present_count -= 1;
@@ -350,30 +386,49 @@ impl Snapshot {
 
     // ───────── pods on nodes ─────────
 
-    pub fn add_pod(&mut self, slot: Slot, requests: &PodRequests) {
-        self.account(slot, requests, 1);
+    pub fn add_pod(&mut self, slot: Slot, requirements: &Requirements, kind: KindId) {
+        self.account(slot, requirements, kind, 1);
     }
 
-    pub fn remove_pod(&mut self, slot: Slot, requests: &PodRequests) {
-        self.account(slot, requests, -1);
+    pub fn remove_pod(&mut self, slot: Slot, requirements: &Requirements, kind: KindId) {
+        self.account(slot, requirements, kind, -1);
         self.release_if_empty(slot);
     }
 
     /// The kernel chose this node: the tie-break turns.
-    pub fn place_pod(&mut self, slot: Slot, requirements: &Requirements) {
+    pub fn place_pod(&mut self, slot: Slot, requirements: &Requirements, kind: KindId) {
         self.placements[slot.index()] += 1;
-        self.account(slot, &requirements.requests, 1);
+        self.account(slot, requirements, kind, 1);
     }
 
-    fn account(&mut self, slot: Slot, requests: &PodRequests, sign: i64) {
+    fn account(&mut self, slot: Slot, requirements: &Requirements, kind: KindId, sign: i32) {
         let index = slot.index();
-        self.pods[index] += sign;
+        let requests = &requirements.requests;
+        self.pods[index] += i64::from(sign);
         for (id, amount) in &requests.amounts {
-            self.column(*id).requested[index] += sign * amount;
+            self.column(*id).requested[index] += i64::from(sign) * amount;
         }
         for (column, amount) in self.nonzero.iter_mut().zip(requests.nonzero) {
-            column[index] += sign * amount;
+            column[index] += i64::from(sign) * amount;
+        }
+        count(&mut self.kinds_on[index], &kind, sign);
+        for port in &requirements.ports {
+            count(&mut self.ports_on[index], port, sign);
         }
         self.note(slot);
+    }
+}
+
+/// Adds to what is counted of one thing; nothing is left where the count is 0.
+fn count<T: PartialEq + Clone>(counts: &mut Vec<(T, u32)>, what: &T, change: i32) {
+    match counts.iter().position(|(each, _)| each == what) {
+        Some(index) => {
+            counts[index].1 = counts[index].1.saturating_add_signed(change);
+            if counts[index].1 == 0 {
+                counts.swap_remove(index);
+            }
+        }
+        None if change > 0 => counts.push((what.clone(), change.unsigned_abs())),
+        None => {}
     }
 }

@@ -1,5 +1,7 @@
 //! The few fields of encoded pods and nodes that scheduling reads. Everything else is skipped by the parser.
 
+pub mod related;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -22,6 +24,16 @@ pub struct Metadata {
     pub uid: Option<String>,
     pub deletion_timestamp: Option<String>,
     pub labels: Option<BTreeMap<String, String>>,
+    pub owner_references: Option<Vec<OwnerReference>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct OwnerReference {
+    pub api_version: String,
+    pub kind: String,
+    pub name: String,
+    pub controller: Option<bool>,
 }
 
 // ───────── pods ─────────
@@ -79,6 +91,9 @@ pub struct Container {
 #[serde(rename_all = "camelCase", default)]
 pub struct Port {
     pub host_port: Option<i32>,
+    #[serde(rename = "hostIP")]
+    pub host_ip: Option<String>,
+    pub protocol: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -90,7 +105,21 @@ pub struct ResourceRequirements {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SpreadConstraint {
+    pub max_skew: i64,
+    pub min_domains: Option<i64>,
+    pub topology_key: String,
     pub when_unsatisfiable: Option<String>,
+    pub label_selector: Option<LabelSelector>,
+    pub match_label_keys: Option<Vec<String>>,
+    pub node_affinity_policy: Option<String>,
+    pub node_taints_policy: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LabelSelector {
+    pub match_labels: Option<BTreeMap<String, String>>,
+    pub match_expressions: Option<Vec<Expression>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -112,7 +141,25 @@ pub struct Affinity {
 #[serde(default)]
 pub struct PodAffinity {
     #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    pub required: Option<Vec<serde::de::IgnoredAny>>,
+    pub required: Option<Vec<PodAffinityTerm>>,
+    #[serde(rename = "preferredDuringSchedulingIgnoredDuringExecution")]
+    pub preferred: Option<Vec<WeightedPodAffinityTerm>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PodAffinityTerm {
+    pub label_selector: Option<LabelSelector>,
+    pub topology_key: String,
+    pub namespaces: Option<Vec<String>>,
+    pub namespace_selector: Option<LabelSelector>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WeightedPodAffinityTerm {
+    pub weight: i64,
+    pub pod_affinity_term: PodAffinityTerm,
 }
 
 #[derive(Debug, Default, Deserialize)]

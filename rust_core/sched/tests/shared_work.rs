@@ -24,7 +24,11 @@ enum Step {
     Schedule(u8),
     Forget(u8),
     Delete(u8),
+    /// The pod is being deleted but still there.
+    Terminate(u8),
 }
+
+const SHAPES: u8 = 13;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
@@ -32,10 +36,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             |(name, cpu, cordoned, taint, zone, image)| Step::Node { name, cpu, cordoned, taint, zone, image }
         ),
         1 => (0u8..8).prop_map(Step::RemoveNode),
-        4 => (0u8..5, 1u8..8).prop_map(|(shape, count)| Step::Pods { shape, count }),
+        6 => (0u8..SHAPES, 1u8..8).prop_map(|(shape, count)| Step::Pods { shape, count }),
         4 => (1u8..12).prop_map(Step::Schedule),
         1 => any::<u8>().prop_map(Step::Forget),
         1 => any::<u8>().prop_map(Step::Delete),
+        1 => any::<u8>().prop_map(Step::Terminate),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -52,8 +57,12 @@ fn node(name: u8, cpu: u8, cordoned: bool, taint: u8, zone: u8, image: bool) -> 
     } else {
         "[]"
     };
+    let zone = match zone {
+        2 => String::new(),
+        zone => format!(r#","zone":"z{zone}""#),
+    };
     format!(
-        r#"{{"metadata":{{"name":"node-{name}","labels":{{"zone":"z{zone}"}}}},"spec":{{"unschedulable":{cordoned},"taints":{taints}}},
+        r#"{{"metadata":{{"name":"node-{name}","labels":{{"kubernetes.io/hostname":"node-{name}"{zone}}}}},"spec":{{"unschedulable":{cordoned},"taints":{taints}}},
         "status":{{"allocatable":{{"cpu":"{cpu}","memory":"4Gi","pods":"6"}},"images":{images}}}}}"#
     )
 }
@@ -74,10 +83,36 @@ fn pod(index: usize, shape: u8) -> String {
             {"weight":40,"preference":{"matchExpressions":[{"key":"zone","operator":"In","values":["z0"]}]}},
             {"weight":7,"preference":{"matchExpressions":[{"key":"zone","operator":"Exists"}]}}]}}"#
         }
-        _ => r#""containers":[{"resources":{"requests":{"cpu":"3"}}}]"#,
+        4 => r#""containers":[{"resources":{"requests":{"cpu":"3"}}}]"#,
+        5 => r#""containers":[{"ports":[{"hostPort":80}]}]"#,
+        6 => {
+            r#""topologySpreadConstraints":[{"maxSkew":1,"minDomains":2,"topologyKey":"zone","whenUnsatisfiable":"DoNotSchedule","labelSelector":{"matchLabels":{"app":"a"}}}]"#
+        }
+        7 => {
+            r#""tolerations":[{"key":"k","operator":"Exists"}],"nodeSelector":{"zone":"z1"},"topologySpreadConstraints":[
+            {"maxSkew":2,"topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"DoNotSchedule","nodeTaintsPolicy":"Honor","labelSelector":{"matchExpressions":[{"key":"app","operator":"Exists"}]}}]"#
+        }
+        8 => {
+            r#""topologySpreadConstraints":[{"maxSkew":1,"topologyKey":"zone","whenUnsatisfiable":"ScheduleAnyway","labelSelector":{"matchLabels":{"app":"a"}}},
+            {"maxSkew":3,"topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"ScheduleAnyway","labelSelector":{"matchLabels":{"app":"a"}}}]"#
+        }
+        9 => {
+            r#""affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"kubernetes.io/hostname","labelSelector":{"matchLabels":{"app":"b"}}}]}}"#
+        }
+        10 => {
+            r#""affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"zone","labelSelector":{"matchLabels":{"app":"a"}}}]}}"#
+        }
+        11 => {
+            r#""affinity":{"podAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":10,"podAffinityTerm":{"topologyKey":"zone","labelSelector":{"matchLabels":{"app":"b"}}}}]},
+            "podAntiAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[{"weight":25,"podAffinityTerm":{"topologyKey":"kubernetes.io/hostname","labelSelector":{"matchLabels":{"app":"a"}}}}]}}"#
+        }
+        _ => {
+            r#""affinity":{"podAntiAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[{"topologyKey":"zone","labelSelector":{"matchLabels":{"app":"c"}}}]}}"#
+        }
     };
+    let app = ["a", "b", "c"][index % 3];
     format!(
-        r#"{{"metadata":{{"name":"pod-{index}","namespace":"default","uid":"{index}"}},"spec":{{{spec}}}}}"#
+        r#"{{"metadata":{{"name":"pod-{index}","namespace":"default","uid":"{index}","labels":{{"app":"{app}"}}}},"spec":{{{spec}}}}}"#
     )
 }
 
@@ -144,6 +179,11 @@ impl Pair {
                     self.single.forget(&key);
                 }
             }
+            Step::Terminate(index) => {
+                if let Some(key) = self.pick(index) {
+                    self.terminate(&key);
+                }
+            }
             Step::Delete(index) => {
                 if let Some(key) = self.pick(index) {
                     let body = self.pods.remove(&key).expect("picked from there");
@@ -156,6 +196,29 @@ impl Pair {
                 }
             }
         }
+    }
+
+    fn terminate(&mut self, key: &str) {
+        let body = &self.pods[key];
+        let on = self
+            .single
+            .node_of(key)
+            .map(|node| format!(r#""nodeName":"{node}","#));
+        let body = body
+            .replace(
+                r#""metadata":{"#,
+                r#""metadata":{"deletionTimestamp":"2026-01-01T00:00:00Z","#,
+            )
+            .replace(
+                r#""spec":{"#,
+                &format!(r#""spec":{{{}"#, on.unwrap_or_default()),
+            );
+        self.waiting.retain(|each| each != key);
+        self.both(|kernel| {
+            kernel
+                .pod_event(EventKind::Put, body.as_bytes())
+                .expect("a pod");
+        });
     }
 
     fn pick(&self, index: u8) -> Option<String> {

@@ -187,13 +187,56 @@ def test_a_constraint_that_no_plugin_decides_keeps_the_pod_pending_and_is_named(
     async def scenario() -> None:
         server = FakeServer()
         server.seed("nodes", node("node-1"))
-        spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]
-        server.seed("pods", pod("spread", topologySpreadConstraints=spread))
+        server.seed("pods", pod("gpu", resourceClaims=[{"name": "gpu"}]))
         async with scheduling(server):
-            assert placements(server) == {"spread": ""}
+            assert placements(server) == {"gpu": ""}
             (note,) = notes(server, "FailedScheduling")
-            assert note.startswith("spec.topologySpreadConstraints[0] is not supported")
-            assert condition(server, "spread")["message"] == note
+            assert note.startswith("spec.resourceClaims[0] is not supported")
+            assert condition(server, "gpu")["message"] == note
+
+    virtual_loop.run(scenario())
+
+
+def test_pods_that_keep_apart_wait_for_a_node_of_their_own() -> None:
+    async def scenario() -> None:
+        server = FakeServer()
+        server.seed("nodes", node("node-1"))
+        apart = [{"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "db"}}}]
+        affinity = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": apart}}
+        for name in ("db-0", "db-1"):
+            made = pod(name, affinity=affinity)
+            made["metadata"]["labels"] = {"app": "db"}
+            server.seed("pods", made)
+        async with scheduling(server):
+            assert sorted(placements(server).values()) == ["", "node-1"]
+            (note,) = notes(server, "FailedScheduling")
+            assert note == (
+                "0/1 nodes are available: 1 node(s) didn't match pod anti-affinity rules. no new claims to "
+                "deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+            )
+            server.seed("nodes", node("node-2"))
+            await asyncio.sleep(4)
+            assert sorted(placements(server).values()) == ["node-1", "node-2"]
+
+    virtual_loop.run(scenario())
+
+
+def test_a_services_pods_are_spread_over_zones_by_default() -> None:
+    async def scenario() -> None:
+        server = FakeServer()
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "namespace": "default"}}
+        server.seed("services", {**service, "spec": {"selector": {"app": "web"}}})
+        for zone, cpu in (("a", "64"), ("b", "4")):
+            made = node(f"{zone}-{cpu}", cpu=cpu)
+            made["metadata"]["labels"]["topology.kubernetes.io/zone"] = zone
+            server.seed("nodes", made)
+        for index in range(4):
+            made = pod(f"web-{index}")
+            made["metadata"]["labels"] = {"app": "web"}
+            server.seed("pods", made)
+        async with scheduling(server):
+            zones = [placed.split("-")[0] for placed in placements(server).values()]
+            assert set(zones) == {"a", "b"}, "the emptier node alone would be the best for each"
 
     virtual_loop.run(scenario())
 

@@ -293,6 +293,31 @@ def test_a_gated_pod_says_that_it_is(api: Api) -> None:
     assert "has non-empty .spec.schedulingGates" in refused.message
 
 
+def test_label_keys_become_part_of_the_selectors(api: Api) -> None:
+    term = {"topologyKey": "zone", "labelSelector": {}, "matchLabelKeys": ["version"], "mismatchLabelKeys": ["tenant"]}
+    given = pod(
+        affinity={"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}},
+        topologySpreadConstraints=[
+            {
+                "maxSkew": 1,
+                "topologyKey": "zone",
+                "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": {"matchLabels": {"app": "web"}},
+                "matchLabelKeys": ["version", "absent"],
+            }
+        ],
+    )
+    given["metadata"]["labels"] = {"version": "2", "tenant": "a"}
+    spec = api.post(PODS, given).ok()["spec"]
+    (made,) = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    same, other = (
+        ({"key": "version", "operator": "In", "values": ["2"]},),
+        ({"key": "tenant", "operator": "NotIn", "values": ["a"]},),
+    )
+    assert made["labelSelector"]["matchExpressions"] == [*same, *other]
+    assert spec["topologySpreadConstraints"][0]["labelSelector"]["matchExpressions"] == [*same]
+
+
 def test_a_pod_starts_pending_whatever_the_client_says(api: Api) -> None:
     created = api.post(PODS, {**pod(), "status": {"phase": "Running", "podIP": "1.2.3.4"}}).ok()
     assert created["status"] == {"phase": "Pending", "qosClass": "BestEffort"}

@@ -1,4 +1,4 @@
-"""Validation of what the scheduler reads: tolerations, affinity, topology spread, gates."""
+"""What the scheduler reads: tolerations, affinity, topology spread, gates. Validation, and label keys made part of selectors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,32 @@ EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 _NODE_OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+
+
+def merge_label_keys(spec: dict[str, Any], own: dict[str, str]) -> None:
+    """`matchLabelKeys` and `mismatchLabelKeys` become expressions with the pod's own values. Without a selector nothing
+    is selected, so nothing is added. Sources: KEP-3633, KEP-3243."""
+    affinity = spec.get("affinity") or {}
+    terms = list(spec.get("topologySpreadConstraints") or ())
+    for part in ("podAffinity", "podAntiAffinity"):
+        given = affinity.get(part) or {}
+        terms += [weighted.get("podAffinityTerm") or {} for weighted in given.get(_PREFERRED) or ()]
+        terms += given.get(_REQUIRED) or ()
+    for term in terms:
+        selector = term.get("labelSelector")
+        if selector is None:
+            continue
+        more = [
+            {"key": key, "operator": operator, "values": [own[key]]}
+            for field, operator in (("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn"))
+            for key in term.get(field) or ()
+            if key in own
+        ]
+        if more:
+            term["labelSelector"] = {
+                **selector,
+                "matchExpressions": [*(selector.get("matchExpressions") or ()), *more],
+            }
 
 
 def validate_tolerations(tolerations: list[dict[str, Any]], at: str) -> v.Errors:

@@ -6,7 +6,7 @@ from kubecore.api import validation as v
 from kubecore.api.meta import Object
 from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry.environment import Environment, Write, encode_json
-from kubecore.apiserver.registry.strategies import pod_spec, pod_update, pod_warnings
+from kubecore.apiserver.registry.strategies import pod_scheduling, pod_spec, pod_update, pod_warnings
 from kubecore.apiserver.registry.strategies.pod_qos import quality_of_service
 from kubecore.apiserver.registry.strategy import Strategy, UpdateRule
 
@@ -26,6 +26,7 @@ class PodStrategy(Strategy):
     def prepare_for_create(self, write: Write, obj: Object) -> None:
         obj["metadata"]["generation"] = 1
         spec = obj.get("spec") or {}
+        pod_scheduling.merge_label_keys(spec, obj["metadata"].get("labels") or {})
         status: Object = {"phase": "Pending", "qosClass": quality_of_service(spec)}
         if spec.get("schedulingGates"):
             status["conditions"] = [
