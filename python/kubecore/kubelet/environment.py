@@ -77,7 +77,7 @@ class Environment:
             elif variable.get("valueFrom"):
                 value = await self._from_source(pod, container, variable["valueFrom"], around)
             if value is not None:
-                variables[variable["name"]] = value
+                variables[variable["name"]] = _checked(variable["name"], value)
         return [*variables.items(), *((name, text) for name, text in of_services.items() if name not in variables)]
 
     def _service_variables(self, pod: Object) -> dict[str, str]:
@@ -95,7 +95,7 @@ class Environment:
                 found = await self._object(kind, namespace_of(pod), reference)
                 if found is not None:
                     prefix = source.get("prefix", "")
-                    variables.update({prefix + key: text for key, text in read(found).items()})
+                    variables.update({prefix + key: _checked(prefix + key, text) for key, text in read(found).items()})
 
     async def _object(self, kind: str, namespace: str, reference: Mapping[str, Any]) -> Object | None:
         """None if it is not there and need not be."""
@@ -150,9 +150,17 @@ def _config_map_values(config_map: Object) -> dict[str, str]:
 
 
 def _secret_values(secret: Object) -> dict[str, str]:
-    # What is no text is kept as it is, byte by byte: the runtime encodes it back the same way.
-    data = secret.get("data") or {}
-    return {key: base64.b64decode(text).decode("utf-8", "surrogateescape") for key, text in data.items()}
+    values: dict[str, str] = {}
+    for key, text in (secret.get("data") or {}).items():
+        # What is no text is let through only where nobody uses it: a runtime is told texts.
+        values[key] = base64.b64decode(text).decode("utf-8", "surrogateescape")
+    return values
+
+
+def _checked(name: str, value: str) -> str:
+    if any("\udc80" <= character <= "\udcff" for character in value):
+        raise ConfigurationFailure(f"the value of variable {name} contains invalid UTF-8")
+    return value
 
 
 _SOURCES: dict[str, Callable[[Object], dict[str, str]]] = {
@@ -203,7 +211,12 @@ def _file_key(reference: Mapping[str, Any], around: Around) -> str | None:
 
 
 def expand(text: str, *contexts: Mapping[str, str]) -> str:
-    """`$(NAME)` becomes NAME's value in the first context that has it, or stays; `$$` stands for `$`."""
+    """`$(NAME)` becomes NAME's value in the first context that has it, or stays."""
+    return expand_with(text, lambda name: next((each[name] for each in contexts if name in each), f"$({name})"))
+
+
+def expand_with(text: str, value_of: Callable[[str], str]) -> str:
+    """`$(NAME)` becomes what `value_of` gives, `$$` stands for `$`, everything else stays."""
     out: list[str] = []
     position = 0
     while True:
@@ -218,8 +231,7 @@ def expand(text: str, *contexts: Mapping[str, str]) -> str:
             out.append("$")
             position = dollar + 2
         elif end >= 0:
-            name = text[dollar + 2 : end]
-            out.append(next((context[name] for context in contexts if name in context), f"$({name})"))
+            out.append(value_of(text[dollar + 2 : end]))
             position = end + 1
         else:
             out.append("$" + following)

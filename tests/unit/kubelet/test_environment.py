@@ -45,13 +45,14 @@ def _service(name: str, namespace: str, ip: str, *ports: dict) -> dict:
 
 KUBERNETES = _service("kubernetes", "default", "10.96.0.1", {"name": "https", "port": 443, "protocol": "TCP"})
 CONFIG = {"data": {"color": "blue", "log.level": "debug", "1st": "a"}}
-SECRET = {"data": {"password": base64.b64encode(b"s3cr\xff").decode()}}
+SECRET = {"data": {"password": base64.b64encode(b"s3cret").decode()}}
+BINARY = {"data": {"bytes": base64.b64encode(b"\xff\x00").decode(), "text": base64.b64encode(b"ok").decode()}}
 
 
 async def _environment(container: dict, *, services: Services | None = None, around: Around = AROUND, **spec) -> dict:
     maker = Environment(
         config_maps=Objects("configmap", {("default", "settings"): CONFIG}),
-        secrets=Objects("secret", {("default", "login"): SECRET}),
+        secrets=Objects("secret", {("default", "login"): SECRET, ("default", "binary"): BINARY}),
         services=services or Services(),
     )
     pod = pod_of(container, metadata={"labels": {"app": "x", "b": 'say "hi"'}, "annotations": {"note": "n"}}, **spec)
@@ -202,10 +203,16 @@ async def test_config_maps_and_secrets_give_values() -> None:
         "S_color": "overridden",
         "S_log.level": "debug",
         "S_1st": "a",
-        "password": "s3cr\udcff",
+        "password": "s3cret",
         "COLOR": "blue",
     }
-    assert found["password"].encode("utf-8", "surrogateescape") == b"s3cr\xff"
+
+
+async def test_a_secret_that_is_no_text_makes_no_variable() -> None:
+    text = await _environment(_env(_from("A", secretKeyRef={"name": "binary", "key": "text"})))
+    assert text == {"A": "ok"}
+    with pytest.raises(ConfigurationFailure, match="the value of variable A contains invalid UTF-8"):
+        await _environment(_env(_from("A", secretKeyRef={"name": "binary", "key": "bytes"})))
 
 
 @pytest.mark.parametrize(
