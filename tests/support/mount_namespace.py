@@ -18,7 +18,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _leave() -> None:
-    for result in (_libc.unshare(_CLONE_NEWNS), _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None)):
+    for result in (
+        _libc.unshare(_CLONE_NEWNS),
+        _libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC_PRIVATE), None),
+    ):
         if result < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 

@@ -24,9 +24,7 @@ def _put(server: FakeServer, **fields) -> None:
 
 
 def _cache(server: FakeServer, woken: list[str]) -> ObjectCache:
-    return ObjectCache(
-        Client(server.transport()), core("configmaps"), randomness=random.Random(1), wake=woken.append
-    )
+    return ObjectCache(Client(server.transport()), core("configmaps"), randomness=random.Random(1), wake=woken.append)
 
 
 def test_pods_share_a_watch_and_the_last_one_ends_it() -> None:
