@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "controllers": ("parts", "Run the controllers alone"),
     "scheduler": ("parts", "Run the scheduler alone"),
     "nodes": ("parts", "Run simulated nodes alone"),
+    "kubelet": ("kubelet", "Run the kubelet of one node alone"),
     "node": ("node", "Switch a real node off and on"),
     "apply": ("apply", "Apply manifests by file"),
     "create": ("create", "Create objects from files"),

@@ -21,10 +21,10 @@ from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.storage.timekeeper import keep_time
 from kubecore.apiserver.wire import (
     APIServer,
+    HostDialer,
     LocalTransport,
     PostStartHook,
     ServedResources,
-    dial,
     parse_runtime_config,
     token_issuer_routes,
 )
@@ -78,9 +78,7 @@ class ApiServerPart:
         )
         self._tokens = gate.tokens
         self._inside = Inside(options.network_namespace) if options.network_namespace is not None else None
-        self._metrics = ClusterMetrics(
-            self._storage, self.certificates, self._inside.dial if self._inside else dial, clock=clock
-        )
+        self._metrics = ClusterMetrics(self._storage, self.certificates, self._inside or HostDialer(), clock=clock)
         self._server = APIServer(
             storage=self._storage,
             gate=gate,

@@ -72,7 +72,7 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
     with contextlib.ExitStack() as ends:
         try:
             cluster = _cluster(options, ends)
-            stopped = _on_signals()
+            stopped = on_signals()
             await cluster.start()
         except (StorageError, PartFailed, ValueError) as error:
             announce(f"error: {_already_running(options.data_dir) or error}")
@@ -172,7 +172,7 @@ async def _run_loop(
         election = LeaderElection(client, name=leader_elect, identity=identity, clock=clock, randomness=randomness)
         return await election.run(work)
 
-    stopped = _on_signals()
+    stopped = on_signals()
     working = asyncio.create_task(elected())
     stopping = asyncio.create_task(stopped.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -202,7 +202,8 @@ def _cluster(options: ClusterOptions, ends: contextlib.ExitStack) -> Runnable:
     return Processes(options)
 
 
-def _on_signals() -> asyncio.Event:
+def on_signals() -> asyncio.Event:
+    """Set once SIGINT or SIGTERM has come."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

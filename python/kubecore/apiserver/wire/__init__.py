@@ -3,13 +3,13 @@
     server     start, listen, stop                 discovery, openapi   which kinds there are
     app        who asks, may they, the answer      health, metrics      how it does
     door       the seam to Rust                    local, wakeups       requests from inside the process
+    dial       how kubelets and pods are reached
     metrics_api, node_figures, kubelet_summary     what nodes and pods use, asked of kubelets
 
 Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tells how the two play together.
 """
 
 from kubecore.apiserver.wire.dial import Dialer, HostDialer
-from kubecore.apiserver.wire.dialer import Dialer, dial
 from kubecore.apiserver.wire.kubelet_summary import summary_fetcher
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.metrics_api import MetricsApi
@@ -27,7 +27,6 @@ __all__ = [
     "NodeFigures",
     "PostStartHook",
     "ServedResources",
-    "dial",
     "parse_runtime_config",
     "summary_fetcher",
     "token_issuer_routes",

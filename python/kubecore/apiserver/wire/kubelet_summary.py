@@ -6,13 +6,12 @@ is given, as upstream without `--kubelet-certificate-authority`.
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import socket
 import ssl
 
 from kubecore.api.meta import Object, name_of
-from kubecore.apiserver.wire.dialer import Dialer
+from kubecore.apiserver.wire.dial import Dialer
 from kubecore.apiserver.wire.node_figures import FetchSummary
 
 PATH = "/stats/summary?only_cpu_and_memory=true"
@@ -25,17 +24,12 @@ SUMMARY_SIZE_MAX_BYTES = 32 << 20
 def summary_fetcher(dialer: Dialer, tls: ssl.SSLContext) -> FetchSummary:
     def fetch(node: Object, timeout_seconds: float) -> bytes:
         host, port = kubelet_address(node)
-        with asyncio.run(_dialled(dialer, host, port, timeout_seconds)) as plain:
+        with dialer.dial(host, port, timeout_seconds=timeout_seconds) as plain:
             plain.settimeout(timeout_seconds)
             with tls.wrap_socket(plain, server_hostname=host) as connection:
                 return _ask(connection, f"{host}:{port}")
 
     return fetch
-
-
-async def _dialled(dialer: Dialer, host: str, port: int, timeout_seconds: float) -> socket.socket:
-    async with asyncio.timeout(timeout_seconds):
-        return await dialer(host, port)
 
 
 def kubelet_address(node: Object) -> tuple[str, int]:
