@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from kubecore.cluster.agents import KubeletCommand, run_kubelet
-from kubecore.cluster.running import configure_logging
+from kubecore.cluster.agent import configure_logging
+from kubecore.cluster.kubelet_agent import KubeletCommand, run_kubelet
 from kubecore.kubelet.configuration import FLAGS
 
 BOOLEAN_FLAGS = {flag for flag, (_, read) in FLAGS.items() if read.__name__ == "_boolean"}

@@ -17,6 +17,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "scheduler": ("parts", "Run the scheduler alone"),
     "nodes": ("parts", "Run simulated nodes alone"),
     "kubelet": ("kubelet", "Run the kubelet of one node alone"),
+    "service-proxy": ("service_proxy", "Run the service proxy of one node alone"),
     "node": ("node", "Switch a real node off and on"),
     "apply": ("apply", "Apply manifests by file"),
     "create": ("create", "Create objects from files"),
@@ -44,7 +45,7 @@ class LazyVerbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"kubecore_cli.{VERBS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

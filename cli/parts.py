@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from kubecore.cluster.agent import configure_logging
 from kubecore.cluster.options import SERVICE_CIDR, ClusterOptions
-from kubecore.cluster.running import configure_logging, run_api_server, run_loop
+from kubecore.cluster.running import run_api_server, run_loop
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")

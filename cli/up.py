@@ -119,8 +119,9 @@ def up(
     load_balancer_cidr: str,
     **given: object,
 ) -> int:
+    from kubecore.cluster.agent import configure_logging
     from kubecore.cluster.options import ClusterOptions
-    from kubecore.cluster.running import configure_logging, run_until_signalled
+    from kubecore.cluster.running import run_until_signalled
 
     configure_logging(verbose=verbose)
     directory = None if storage == "memory" and data_dir is None else data_dir or default_data_dir()

@@ -7,12 +7,10 @@ import contextlib
 import errno
 import logging
 import random
-import signal
 import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +24,7 @@ from kubecore.client.client import Client
 from kubecore.client.kubeconfig import ClientConfig, KubeconfigError, load
 from kubecore.client.leader_election import LeaderElection
 from kubecore.cluster import collector
+from kubecore.cluster.agent import FAILED, Announce, on_signals
 from kubecore.cluster.controlplane import ControlPlane
 from kubecore.cluster.identities import RemoteIdentities
 from kubecore.cluster.loops import LOOPS, LoopKeys, World
@@ -34,13 +33,10 @@ from kubecore.cluster.processes import PartFailed, Processes
 from kubecore.cluster.runfile import RunFile
 from kubecore.controllers.token import SignToken
 
-FAILED = 1
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a busy thread keeps the interpreter from one that waits for it."""
 
 log = logging.getLogger(__name__)
-
-Announce = Callable[[str], None]
 
 
 class Runnable(Protocol):
@@ -52,12 +48,6 @@ class Runnable(Protocol):
     async def stop(self) -> None: ...
     @property
     def server(self) -> str: ...
-
-
-def configure_logging(*, verbose: bool) -> None:
-    """Lines on standard error; without `verbose` only warnings and worse."""
-    level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def run_until_signalled(options: ClusterOptions, *, announce: Announce, started: float) -> int:
@@ -200,15 +190,6 @@ def _cluster(options: ClusterOptions, ends: contextlib.ExitStack) -> Runnable:
         directory = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="kubecore-")))
         options = replace(options, data_dir=directory)
     return Processes(options)
-
-
-def on_signals() -> asyncio.Event:
-    """Set once SIGINT or SIGTERM has come."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    return stopped
 
 
 def _share_interpreter() -> None:

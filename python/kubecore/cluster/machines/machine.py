@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kubecore.apiserver.access.certificates import Certificates
-from kubecore.cluster.machines import claim, namespaces, units
+from kubecore.cluster.machines import claim, namespaces, supervisor, units
 from kubecore.cluster.machines.fabric import Fabric
 from kubecore.cluster.machines.units import Node
 from kubecore.kubelet import cgroups
@@ -79,7 +79,8 @@ class Machine:
         process = await asyncio.create_subprocess_exec(
             *(_tool("nsenter"), f"--net={self.namespace}"),
             *(_tool("unshare"), "--pid", "--fork", "--kill-child=SIGKILL", "--mount", "--mount-proc", "--uts", "--ipc"),
-            *(sys.executable, "-m", "kubecore.cluster.machines.supervisor", self.name, str(units_file)),
+            # By its file: it knows the standard library only, and stays small.
+            *(sys.executable, "-I", supervisor.__file__, self.name, str(units_file)),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             preexec_fn=lambda: _enter(entrances),

@@ -1,8 +1,8 @@
 """A node's pid 1: keeps its units running, reaps what they leave, and ends with whoever started it.
 
-Runs as `python -m kubecore.cluster.machines.supervisor NODE UNITS` in a pid, mount, uts and network namespace of its own; UNITS is a JSON
-file, a list of `Unit`s. Standard input is the leash: `stop`, or its end, asks for a good end. When this process ends,
-however it does, the kernel ends every other one of the node.
+Runs as `python -I supervisor.py NODE UNITS`, knowing the standard library only, in a pid, mount, uts and network namespace
+of its own; UNITS is a JSON file, a list of `Unit`s. Standard input is the leash: `stop`, or its end, asks for a good end.
+When this process ends, however it does, the kernel ends every other one of the node.
 """
 
 from __future__ import annotations

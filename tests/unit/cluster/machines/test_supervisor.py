@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from kubecore.cluster.machines import supervisor as program
 from kubecore.cluster.machines.supervisor import RESTART_SECONDS_FIRST, RESTART_SECONDS_MAX, Supervisor, Unit, spawn
 
 WAIT_SECONDS = 20.0
@@ -89,9 +90,9 @@ def test_a_real_supervisor_restarts_its_unit_and_ends_with_its_leash(tmp_path: P
     unit = Unit("beat", ["/bin/sh", "-c", f"echo $$ > {beats}"], str(tmp_path / "beat.log"))
     units = tmp_path / "units.json"
     units.write_bytes(msgspec.json.encode([{"name": unit.name, "command": unit.command, "log": unit.log}]))
-    command = [*("unshare", "--uts", "--pid", "--fork", "--kill-child=SIGKILL"), sys.executable, "-m"]
+    command = [*("unshare", "--uts", "--pid", "--fork", "--kill-child=SIGKILL"), sys.executable, "-I", program.__file__]
     supervisor = subprocess.Popen(
-        [*command, "kubecore.cluster.machines.supervisor", "node-9", str(units)],
+        [*command, "node-9", str(units)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

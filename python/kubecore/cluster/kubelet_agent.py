@@ -1,25 +1,22 @@
-"""`kubecore kubelet` and `kubecore service-proxy`: a node's two agents, each alone, until a signal.
+"""`kubecore kubelet`: a node's agent, alone, until a signal.
 
-They use the network that they are started in: a machine's of `kubecore up --runtime process`, or the host's.
+It uses the network that it is started in: a machine's of `kubecore up --runtime process`, or the host's.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kubecore.api.clock import SystemClock
 from kubecore.client.client import Client
 from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import KubeconfigError, load
-from kubecore.cluster import collector
-from kubecore.cluster.running import FAILED, on_signals
+from kubecore.cluster.agent import FAILED, Announce, run_agent
 from kubecore.kubelet import configuration as kubelet_configuration
 from kubecore.kubelet.configuration import ConfigurationError, KubeletConfiguration
 from kubecore.kubelet.kubelet import Kubelet, Place
@@ -28,8 +25,6 @@ from kubecore.kubelet.runtimes.protocol import Runtime
 UNIX = "unix://"
 
 log = logging.getLogger(__name__)
-
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +60,7 @@ def run_kubelet(command: KubeletCommand, *, announce: Announce) -> int:
             await runtime.close()
             await client.transport.close()
 
-    return _run(work, name="kubelet", announce=announce)
+    return run_agent(work, name="kubelet", announce=announce)
 
 
 async def connect_runtime(endpoint: str) -> Runtime:
@@ -97,27 +92,3 @@ def _place(command: KubeletCommand) -> Place:
         node_labels={name.strip(): value.strip() for name, _, value in labels},
         hostname=hostname,
     )
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, None]], *, name: str, announce: Announce) -> int:
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_until_signalled(work, name=name, announce=announce))
-
-
-async def _until_signalled(work: Callable[[], Awaitable[None]], *, name: str, announce: Announce) -> int:
-    stopped = on_signals()
-    working = asyncio.ensure_future(work())
-    stopping = asyncio.create_task(stopped.wait())
-    collector.settle()
-    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
-    failure = working.exception() if working.done() and not working.cancelled() else None
-    for task in (working, stopping):
-        task.cancel()
-    await asyncio.gather(working, stopping, return_exceptions=True)
-    if failure is not None:
-        log.error("%s failed", name, exc_info=failure)
-        announce(f"error: {failure!r}")
-        return FAILED
-    return 0
