@@ -238,6 +238,26 @@ class Allow:
     user: str
 
 @final
+class Forward:
+    """Somebody else answers: the wire sends this request on the socket `fd`, which becomes its own, and streams the answer back; after a
+    101, bytes both ways. Can be settled once. `mount_path`: of ours, below which redirects are kept, `mount_host`: the backend's own.
+    `errors_of`: (resource, name) if an answer of failure is text to be made a Status. Raises ValueError for what is no HTTP."""
+    def __new__(
+        cls,
+        id: int,
+        fd: int,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        *,
+        mount_path: str = "",
+        mount_host: str = "",
+        errors_of: tuple[str, str] | None = None,
+        revision: int = 0,
+    ) -> Self: ...
+    id: int
+
+@final
 class Reply:
     """A local (in-process) answer. Usable once durable_revision ≥ revision."""
 
@@ -282,7 +302,7 @@ class Door:
         its own. Gives its port."""
     def listen_plain(self, address: str, port: int, *, identity: str) -> int:
         """Plain HTTP on loopback, for benches only: every request is `identity`."""
-    def next(self, answers: Sequence[Answer | Allow]) -> list[Call] | None:
+    def next(self, answers: Sequence[Answer | Allow | Forward]) -> list[Call] | None:
         """Hands answers over, blocks (GIL released) until calls are there; at most 32. None: the door is closed."""
     def hand_over(self, answer: Answer) -> None:
         """An answer to a call that `next` gave earlier, from any thread, while `next` waits for more."""
@@ -296,7 +316,8 @@ class Door:
         notifier: Notifier,
     ) -> Reply | LocalWatch | Call:
         """A request from inside the process. A Call must be answered with `settle`."""
-    def settle(self, answer: Answer | Allow) -> Reply | LocalWatch | Call: ...
+    def settle(self, answer: Answer | Allow | Forward) -> Reply | LocalWatch | Call:
+        """A Forward is refused with a 500: its bytes need a connection."""
     def drain(self, *, timeout_seconds: float) -> None:
         """SIGTERM: stop accepting, GOAWAY, end watches, answer what is in flight."""
     def close(self) -> None: ...

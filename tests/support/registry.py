@@ -9,6 +9,8 @@ from typing import Any
 
 from kubecore.api import scheme
 from kubecore.apiserver.registry.admission import AdmissionChain, Plugin, User
+from kubecore.apiserver.registry.answers import Result
+from kubecore.apiserver.registry.backend import Backend
 from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 
@@ -44,6 +46,7 @@ class FakeCall:
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
     path: str = ""
+    remote_address: str = "192.0.2.7:4711"
 
 
 @dataclass
@@ -118,20 +121,41 @@ class Api:
         content_type: str = "",
         accept: str = "",
         query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Reply:
+        result = self.handled(
+            method, path, body, content_type=content_type, accept=accept, query=query, headers=headers
+        )
+        assert not isinstance(result, Backend), "somebody else answers"
+        warnings = [
+            value.removeprefix('299 - "').removesuffix('"') for name, value in result.headers if name == "warning"
+        ]
+        text = result.content_type == "application/json" and result.body
+        return Reply(
+            result.status, json.loads(result.body) if text else None, result.body, result.content_type, warnings
+        )
+
+    def handled(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = "",
+        accept: str = "",
+        query: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Result | Backend:
+        """What the registry says, as the wire gets it."""
         call = _call(method, path)
         call.query = list((query or {}).items())
+        call.headers = list((headers or {}).items())
         call.body = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         if content_type:
             call.headers.append(("content-type", content_type))
         if accept:
             call.headers.append(("accept", accept))
-        result = self.registry.handle(self.user, call)
-        warnings = [
-            value.removeprefix('299 - "').removesuffix('"') for name, value in result.headers if name == "warning"
-        ]
-        parsed = json.loads(result.body) if result.content_type == "application/json" else None
-        return Reply(result.status, parsed, result.body, result.content_type, warnings)
+        return self.registry.handle(self.user, call)
 
 
 _VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch"}

@@ -21,6 +21,8 @@ from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.storage.timekeeper import keep_time
 from kubecore.apiserver.wire import (
     APIServer,
+    Dialer,
+    Forwarder,
     HostDialer,
     LocalTransport,
     PostStartHook,
@@ -43,8 +45,11 @@ WIRE_THREADS_MAX = 4
 class ApiServerPart:
     """One API server. `start` and `stop` are called on the event loop that its in-process clients will use."""
 
-    def __init__(self, options: ClusterOptions, *, clock: Clock, randomness: random.Random) -> None:
-        """Opens the storage: raises StorageError if it is damaged or in use, ValueError on a bad option."""
+    def __init__(
+        self, options: ClusterOptions, *, clock: Clock, randomness: random.Random, dialer: Dialer | None = None
+    ) -> None:
+        """Opens the storage: raises StorageError if it is damaged or in use, ValueError on a bad option. dialer: how kubelets and pods
+        are reached; None: as the options say."""
         self._options = options
         served = ServedResources(parse_runtime_config(options.runtime_config), provided=metrics.RESOURCES)
         access = _access_options(options)
@@ -78,7 +83,10 @@ class ApiServerPart:
         )
         self._tokens = gate.tokens
         self._inside = Inside(options.network_namespace) if options.network_namespace is not None else None
-        self._metrics = ClusterMetrics(self._storage, self.certificates, self._inside or HostDialer(), clock=clock)
+        dialer = dialer or self._inside or HostDialer()
+        self._metrics = ClusterMetrics(self._storage, self.certificates, dialer, clock=clock)
+        # Without a socket no stream can come in, and virtual time has no network.
+        forwarder = Forwarder(self.certificates, dialer=dialer) if options.port is not None else None
         self._server = APIServer(
             storage=self._storage,
             gate=gate,
@@ -87,6 +95,7 @@ class ApiServerPart:
             post_start=[PostStartHook("bootstrap-objects", self._bootstrap)],
             extra_routes=token_issuer_routes(gate.tokens),
             providers={metrics.GROUP: self._metrics.api.handle},
+            forwarder=forwarder,
         )
         self.url = ""
         self._port = 0

@@ -1,4 +1,4 @@
-//! What crosses the door one by one: `Call` to Python, `Answer` and `Allow` back.
+//! What crosses the door one by one: `Call` to Python, `Answer` and `Allow` back (and `Forward`, in forward.rs).
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyList};
+
+use crate::forward::Forward;
 
 #[pyclass(frozen, module = "kubecore._core")]
 pub struct Call {
@@ -258,6 +260,7 @@ impl Allow {
 pub(crate) enum Settled<'py> {
     Answer(PyRef<'py, Answer>),
     Allow(PyRef<'py, Allow>),
+    Forward(PyRef<'py, Forward>),
 }
 
 impl Settled<'_> {
@@ -265,6 +268,7 @@ impl Settled<'_> {
         match self {
             Settled::Answer(answer) => (answer.id, Settlement::Answer(answer.reply.clone())),
             Settled::Allow(allow) => (allow.id, Settlement::Allow(allow.allow.clone())),
+            Settled::Forward(forward) => (forward.id(), forward.settlement()),
         }
     }
 }

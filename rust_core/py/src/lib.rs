@@ -1,6 +1,7 @@
 //! The only crate that names PyO3: one thin adapter file per crate.
 
 mod calls;
+mod forward;
 mod local;
 mod log_writer;
 mod notifier;

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use kubecore_wire::{
-    Begun, Call as RustCall, Door, Reply as RustReply, Request, Served, Settlement, Step, Wants,
-    WatchStream, WireError,
+    Begun, Call as RustCall, Door, Reply as RustReply, Request, Served, Settlement, Status, Step,
+    Wants, WatchStream, WireError,
 };
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -112,6 +112,9 @@ impl Local {
                 let served = self.door.allowed(&request, &allow);
                 self.hand_out(py, &request, served, started, &notifier)
             }
+            (Then::Serve(notifier), Settlement::Forward(forward)) => {
+                self.hand_out(py, &request, Served::Forward(forward), started, &notifier)
+            }
             (Then::Serve(notifier), Settlement::Answer(reply)) => {
                 self.hand_out(py, &request, Served::Reply(reply), started, &notifier)
             }
@@ -120,7 +123,7 @@ impl Local {
                 watch.get().resume(Some(allow.epoch));
                 Ok(watch.into_bound(py).into_any())
             }
-            (Then::Resume(watch), Settlement::Answer(_)) => {
+            (Then::Resume(watch), Settlement::Answer(_) | Settlement::Forward(_)) => {
                 watch.get().resume(None);
                 Ok(watch.into_bound(py).into_any())
             }
@@ -143,6 +146,10 @@ impl Local {
                     body.extend_from_slice(&segment);
                 }
                 RustReply::json(200, body.freeze())
+            }
+            // Its bytes need a runtime, which a caller in this process may not have.
+            Served::Forward(_) => {
+                Status::internal("streams are answered on a connection only").into_reply()
             }
             Served::Watch(pending) => {
                 self.door.count(request, 200, started.elapsed());

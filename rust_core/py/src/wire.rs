@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::calls::{Allow, Answer, Call, Settled};
+use crate::forward::Forward;
 use crate::local::{Local, LocalWatch, Reply};
 use crate::notifier::Notifier;
 use crate::store::Store;
@@ -21,6 +22,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Call>()?;
     module.add_class::<Answer>()?;
     module.add_class::<Allow>()?;
+    module.add_class::<Forward>()?;
     module.add_class::<Reply>()?;
     module.add_class::<LocalWatch>()?;
     module.add_class::<Door>()

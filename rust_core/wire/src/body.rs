@@ -1,4 +1,4 @@
-//! Bodies of answers: whole, a list in segments, or a watch that goes on.
+//! Bodies of answers: whole, a list in segments, a watch that goes on, or what somebody else says.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::door::{Door, PendingWatch};
+use crate::forward::ForwardedBody;
 use crate::list::List;
 use crate::list_body::ListBody;
 use crate::listener::Phase;
@@ -19,6 +20,7 @@ pub enum WireBody {
     Full(Option<Bytes>),
     List(ListBody),
     Watch(Pin<Box<WatchBody>>),
+    Forwarded(ForwardedBody),
 }
 
 impl WireBody {
@@ -50,12 +52,17 @@ impl Body for WireBody {
                 Poll::Ready(segment) => segment.map(Ok),
                 Poll::Pending => return Poll::Pending,
             },
+            WireBody::Forwarded(body) => return body.poll_frame(context),
         };
         Poll::Ready(frame.map(|bytes| bytes.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, WireBody::Full(None))
+        match self {
+            WireBody::Full(body) => body.is_none(),
+            WireBody::Forwarded(body) => body.is_end_stream(),
+            _ => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -63,6 +70,7 @@ impl Body for WireBody {
             WireBody::Full(body) => {
                 SizeHint::with_exact(body.as_ref().map_or(0, |body| body.len() as u64))
             }
+            WireBody::Forwarded(body) => body.size_hint(),
             _ => SizeHint::default(),
         }
     }

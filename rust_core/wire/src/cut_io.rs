@@ -1,9 +1,10 @@
 //! A socket that is cut when its peer has not taken a byte for `STALL_TIMEOUT`: a slow reader must not hold a list's snapshot.
+//! What is forwarded holds nothing of ours, and may be read at its reader's pace: a log in a pager.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub struct CutSlowWriter {
     door: Arc<Door>,
     /// Runs while a write waits for the peer.
     stalled: Option<Pin<Box<Sleep>>>,
+    patient: Arc<AtomicBool>,
 }
 
 impl CutSlowWriter {
@@ -28,7 +30,13 @@ impl CutSlowWriter {
             stream,
             door,
             stalled: None,
+            patient: Arc::default(),
         }
+    }
+
+    /// Set: the peer may take its time from here on.
+    pub fn patient(&self) -> Arc<AtomicBool> {
+        self.patient.clone()
     }
 
     /// Passes a finished write on; starts or asks the clock if it must wait.
@@ -37,7 +45,7 @@ impl CutSlowWriter {
         wrote: Poll<io::Result<T>>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
-        if wrote.is_ready() {
+        if wrote.is_ready() || self.patient.load(Ordering::Relaxed) {
             self.stalled = None;
             return wrote;
         }

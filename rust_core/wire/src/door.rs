@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::accept::{Transform, negotiate};
 use crate::encoder::Encoder;
 use crate::error::WireError;
+use crate::forward::Forward;
 use crate::handover::{Call, Handover, Refused, Settlement, Waiter, Wants};
 use crate::list::{List, not_newer_than_durable};
 use crate::metrics::Metrics;
@@ -59,6 +60,7 @@ pub enum Served {
     Reply(Reply),
     List(Box<List>),
     Watch(Box<PendingWatch>),
+    Forward(Box<Forward>),
 }
 
 /// A watch that is allowed and waits for somebody to drive it.
@@ -204,6 +206,7 @@ impl Door {
         match settlement {
             Settlement::Answer(reply) => Revision(reply.revision),
             Settlement::Allow(_) => self.store.policy_revision(),
+            Settlement::Forward(forward) => Revision(forward.revision),
         }
     }
 

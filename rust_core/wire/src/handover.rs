@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
+use crate::forward::Forward;
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::verdict::Allow;
@@ -35,6 +36,8 @@ pub struct Call {
 pub enum Settlement {
     Answer(Reply),
     Allow(Allow),
+    /// Somebody else answers.
+    Forward(Box<Forward>),
 }
 
 /// Where a settlement goes. The receiver may have left: then nobody wants it.

@@ -5,10 +5,11 @@
 //! tls        certificates                       options, accept         how it is asked
 //! serve      one HTTP request                   door                    who answers: the wire or Python
 //! body       answers as HTTP bodies             list, watch_stream      reads, sans-IO
+//! forward    what a kubelet or a pod answers
 //! handover   the queue to Python                verdict                 what Python has allowed
 //! ```
 //!
-//! Everything but `listener`, `serve`, `body` and `watch_body` works without a runtime: a request from inside the process takes the
+//! Everything but `listener`, `serve`, `body`, `forward` and `watch_body` works without a runtime: a request from inside the process takes the
 //! same way on its caller's thread. The design is in docs/design/wire.md.
 
 mod accept;
@@ -19,6 +20,7 @@ mod cut_io;
 mod door;
 mod encoder;
 mod error;
+mod forward;
 mod handover;
 mod list;
 mod list_body;
@@ -42,6 +44,7 @@ mod watchers;
 
 pub use door::{Begun, Door, PendingWatch, Served};
 pub use error::WireError;
+pub use forward::{Forward, Mount};
 pub use handover::{Call, Settlement, Wants};
 pub use list::List;
 pub use listener::Server;

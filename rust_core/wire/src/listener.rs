@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::cut_io::CutSlowWriter;
 use crate::door::Door;
 use crate::error::WireError;
-use crate::serve;
+use crate::serve::{self, Caller};
 use crate::tls::{Peer, Tls};
 
 pub const CONNECTIONS_MAX: usize = 10_000;
@@ -221,10 +221,17 @@ impl Hall {
         // Without it small answers wait for acknowledgements; a socket that refuses still works.
         let _ = stream.set_nodelay(true);
         let stream = CutSlowWriter::new(stream, self.door.clone());
+        let patient = stream.patient();
+        let caller = |peer| Caller {
+            peer,
+            remote_address: remote.to_string(),
+            phase: self.phase.clone(),
+            patient: patient.clone(),
+        };
         match &*self.entrance {
             Entrance::Plain(identity) => {
-                self.serve(stream, Peer::Named(identity.clone()), remote, None)
-                    .await
+                let caller = caller(Peer::Named(identity.clone()));
+                self.serve(stream, caller, None).await
             }
             Entrance::Tls(tls) => {
                 let handshake = TlsAcceptor::from(tls.config.clone()).accept(stream);
@@ -234,27 +241,20 @@ impl Hall {
                 let session = stream.get_ref().1;
                 let peer = tls.peer(session.peer_certificates());
                 let http2 = session.alpn_protocol() == Some(b"h2");
-                self.serve(stream, peer, remote, Some(http2)).await;
+                self.serve(stream, caller(peer), Some(http2)).await;
             }
         }
     }
 
-    async fn serve<S>(&self, stream: S, peer: Peer, remote: SocketAddr, http2: Option<bool>)
+    async fn serve<S>(&self, stream: S, caller: Caller, http2: Option<bool>)
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let remote = remote.to_string();
-        let service = service_fn(|request| {
-            serve::handle(
-                self.door.clone(),
-                peer.clone(),
-                remote.clone(),
-                self.phase.clone(),
-                request,
-            )
-        });
+        let service =
+            service_fn(|request| serve::handle(self.door.clone(), caller.clone(), request));
         let builder = builder(http2);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut connection =
+            pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
         let mut phase = self.phase.clone();
         tokio::select! {
             // How a connection ends is the client's affair.

@@ -1,19 +1,23 @@
 //! One HTTP request: its credential and body are read, the door decides or Python is asked, and the answer is written.
 //!
 //! Bounds: a body of `BODY_SIZE_MAX_BYTES` (413; of the rest, `DRAINED_SIZE_MAX_BYTES` are thrown away), a request that is no watch of `REQUEST_TIMEOUT` (504).
+//! What is forwarded has neither: its body goes on as it comes, and its answer takes as long as it takes.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, WARNING,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue,
+    SEC_WEBSOCKET_PROTOCOL, WARNING,
 };
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode, Version};
 use http_body::Body as _;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Either, Full};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -21,6 +25,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::audit_id;
 use crate::body::WireBody;
 use crate::door::{Begun, Door, Served};
+use crate::forward::{self, Client};
 use crate::handover::{Refused, Settlement};
 use crate::listener::Phase;
 use crate::pretty;
@@ -36,22 +41,35 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 
 const AUDIT_ID: HeaderName = HeaderName::from_static("audit-id");
+/// How a browser, which cannot set headers, brings its token with a WebSocket.
+const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// One connection, as its requests need it.
+#[derive(Clone)]
+pub struct Caller {
+    pub peer: Peer,
+    pub remote_address: String,
+    pub phase: watch::Receiver<Phase>,
+    /// Set once the peer may read as slowly as it likes.
+    pub patient: Arc<AtomicBool>,
+}
 
 pub async fn handle(
     door: Arc<Door>,
-    peer: Peer,
-    remote_address: String,
-    phase: watch::Receiver<Phase>,
-    request: http::Request<Incoming>,
+    caller: Caller,
+    mut request: http::Request<Incoming>,
 ) -> Result<Response<WireBody>, Infallible> {
     let started = Instant::now();
+    let upgrade = forward::upgrade_of(&mut request);
     let (parts, incoming) = request.into_parts();
+    let (host, version) = (forward::host_of(&parts.headers, &parts.uri), parts.version);
     let target = parts
         .uri
         .path_and_query()
         .map_or("/", |target| target.as_str());
-    let credential = credential(&peer, &parts.headers);
+    let credential = credential(&caller.peer, &parts.headers);
     let known = credential.clone().unwrap_or(Credential::None);
+    let remote_address = caller.remote_address;
     let mut request = Request::new(parts.method, target, parts.headers, known, remote_address);
     let audit_id = request
         .headers
@@ -60,8 +78,14 @@ pub async fn handle(
         .unwrap_or_else(audit_id::fresh);
     let _counted = InFlight::new(&door, &request);
     let deadline = started + REQUEST_TIMEOUT;
+    let mut unread = None;
     let refused = match credential {
         None => Some(Status::unauthorized()),
+        // Its body is not ours to read.
+        Some(_) if request.info.is_resource && request.info.subresource == "proxy" => {
+            unread = Some(incoming);
+            None
+        }
         Some(_) => match timeout_at(deadline, read_body(incoming, &request)).await {
             Ok(Ok(body)) => {
                 request.body = body;
@@ -87,7 +111,24 @@ pub async fn handle(
             write(reply, audit_id)
         }
         Served::List(list) => streamed(WireBody::list(list, door.clone(), pretty), audit_id),
-        Served::Watch(watch) => streamed(WireBody::watch(watch, door.clone(), phase), audit_id),
+        Served::Watch(watch) => {
+            streamed(WireBody::watch(watch, door.clone(), caller.phase), audit_id)
+        }
+        Served::Forward(forward) => {
+            if version < Version::HTTP_2 {
+                caller.patient.store(true, Ordering::Relaxed);
+            }
+            let client = Client {
+                body: match unread.take() {
+                    Some(incoming) => Either::Right(incoming),
+                    None => Either::Left(Full::new(request.body.clone())),
+                },
+                upgrade,
+                host,
+            };
+            let sent = forward::send(*forward, client, door.clone(), caller.phase).await;
+            told(sent, audit_id)
+        }
     };
     if let Some(warning) = door.warning(&request) {
         response.headers_mut().append(WARNING, warning);
@@ -110,6 +151,7 @@ async fn answer(door: &Arc<Door>, request: &Arc<Request>) -> Served {
     match settled {
         Ok(Settlement::Answer(reply)) => Served::Reply(reply),
         Ok(Settlement::Allow(allow)) => door.allowed(request, &allow),
+        Ok(Settlement::Forward(forward)) => Served::Forward(forward),
         Err(_) => Served::Reply(Status::shutting_down().into_reply()),
     }
 }
@@ -123,12 +165,37 @@ fn credential(peer: &Peer, headers: &HeaderMap) -> Option<Credential> {
         (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
             .then(|| Credential::Token(Bytes::copy_from_slice(token.as_bytes())))
     };
+    let token = || token().or_else(|| protocol_token(headers));
     match peer {
         Peer::Named(identity) => Some(Credential::Local(identity.clone())),
         Peer::Verified(certificate) => Some(Credential::Certificate(certificate.clone())),
         Peer::Unverified => token(),
         Peer::None => Some(token().unwrap_or(Credential::None)),
     }
+}
+
+/// The token among a WebSocket's protocols, if there is one and another protocol beside it.
+fn protocol_token(headers: &HeaderMap) -> Option<Credential> {
+    headers.get(http::header::UPGRADE)?;
+    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL);
+    let offered: Vec<&str> = offered
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|text| text.split(','))
+        .map(str::trim)
+        .collect();
+    let mut tokens = offered
+        .iter()
+        .filter_map(|word| word.strip_prefix(TOKEN_PROTOCOL));
+    let (encoded, none) = (tokens.next()?, tokens.next());
+    if none.is_some() || offered.len() < 2 {
+        return None;
+    }
+    let token = URL_SAFE_NO_PAD.decode(encoded).ok()?;
+    let text = std::str::from_utf8(&token)
+        .ok()
+        .filter(|text| !text.is_empty())?;
+    Some(Credential::Token(Bytes::copy_from_slice(text.as_bytes())))
 }
 
 async fn read_body(mut incoming: Incoming, request: &Request) -> Result<Bytes, Status> {
@@ -216,6 +283,19 @@ fn streamed(body: WireBody, audit_id: HeaderValue) -> Response<WireBody> {
     headers.insert(AUDIT_ID, audit_id);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Somebody else's answer, with what every answer of ours has.
+fn told(mut response: Response<WireBody>, audit_id: HeaderValue) -> Response<WireBody> {
+    let headers = response.headers_mut();
+    headers.insert(AUDIT_ID, audit_id);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let headers = response.headers_mut();
+        headers
+            .entry(CACHE_CONTROL)
+            .or_insert(HeaderValue::from_static("no-cache, private"));
+    }
     response
 }
 

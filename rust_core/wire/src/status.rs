@@ -117,6 +117,60 @@ impl Status {
         Status::new(503, "ServiceUnavailable", message).detail("retryAfterSeconds", 1)
     }
 
+    /// What another server's answer of failure means here, as upstream reads a kubelet's: a bad request and an internal error in its
+    /// own words, the rest by its code.
+    pub fn of_server(code: u16, resource: &str, name: &str, text: &str) -> Self {
+        let (reason, message) = match code {
+            400 => return Status::bad_request(text),
+            500 => return Status::internal(text),
+            401 => (
+                "Unauthorized",
+                "the server has asked for the client to provide credentials",
+            ),
+            403 => ("Forbidden", text),
+            404 => (
+                "NotFound",
+                "the server could not find the requested resource",
+            ),
+            405 => (
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            ),
+            429 => (
+                "TooManyRequests",
+                "the server has received too many requests and has asked us to try again later",
+            ),
+            503 => (
+                "ServiceUnavailable",
+                "the server is currently unable to handle the request",
+            ),
+            504 => (
+                "Timeout",
+                "the server was unable to return a response in the time allotted, but may still be processing the request",
+            ),
+            _ => ("", ""),
+        };
+        let message = match (message, code) {
+            ("", 501..) => {
+                format!(
+                    "an error on the server ({text:?}) has prevented the request from succeeding"
+                )
+            }
+            ("", _) => format!(
+                "the server responded with the status code {code} but did not return more details"
+            ),
+            (message, _) => message.to_owned(),
+        };
+        let reason = if reason.is_empty() && code > 500 {
+            "InternalError"
+        } else {
+            reason
+        };
+        Status::new(code, reason, format!("{message} ( {resource} {name})"))
+            .detail("name", name)
+            .detail("kind", resource)
+    }
+
     pub fn timeout() -> Self {
         Status::new(
             504,
@@ -187,6 +241,30 @@ mod tests {
         assert_eq!(
             text,
             r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"deployments.apps \"web\" not found","reason":"NotFound","details":{"name":"web","group":"apps","kind":"deployments"},"code":404}"#
+        );
+    }
+
+    #[test]
+    fn a_kubelets_failure_is_read_as_upstream_reads_it() {
+        let of = |code, text| Status::of_server(code, "pods/log", "web", text);
+        let waiting = of(400, "container \"main\" is waiting to start");
+        assert_eq!(
+            (waiting.code, waiting.reason, waiting.message.as_str()),
+            (400, "BadRequest", "container \"main\" is waiting to start")
+        );
+        assert_eq!(of(500, "oh").message, "Internal error occurred: oh");
+        let gone = of(404, "404 page not found");
+        assert_eq!(
+            (gone.reason, gone.message.as_str()),
+            (
+                "NotFound",
+                "the server could not find the requested resource ( pods/log web)"
+            )
+        );
+        assert_eq!(of(502, "oh").reason, "InternalError");
+        assert_eq!(
+            of(418, "").message,
+            "the server responded with the status code 418 but did not return more details ( pods/log web)"
         );
     }
 

@@ -185,7 +185,7 @@ impl WatchBody {
                 self.stream.allowed(allow.epoch);
             }
             // Refused, or the door is closed.
-            Ok(Settlement::Answer(_)) | Err(_) => self.stream.end(),
+            Ok(Settlement::Answer(_) | Settlement::Forward(_)) | Err(_) => self.stream.end(),
         }
         Poll::Ready(())
     }

@@ -84,7 +84,7 @@ impl House {
                 }
                 Reply::json(200, Bytes::from(body))
             }
-            Served::Watch(_) => panic!("{target} is a watch"),
+            Served::Watch(_) | Served::Forward(_) => panic!("{target} is no whole answer"),
         }
     }
 

@@ -40,14 +40,14 @@ class Form:
     version: str = "v1"
 
 
-_PLAIN = Form(requests.JSON)
+PLAIN = Form(requests.JSON)
 _TRANSFORMS = {"Table", "PartialObjectMetadata"}
 
 
 def form_of(call: Call, *, tabular: bool) -> Form:
     """Raises NotAcceptable if nothing that the client accepts can be made. tabular: whether it can be shown as a table."""
     accept = requests.header(call, "accept")
-    return _PLAIN if not accept or accept == requests.JSON else _negotiate(accept, tabular=tabular)
+    return PLAIN if not accept or accept == requests.JSON else _negotiate(accept, tabular=tabular)
 
 
 @functools.lru_cache(maxsize=256)
@@ -138,7 +138,7 @@ def of_status(call: Call, error: StatusError, warnings: list[str] | None = None)
     try:
         form = Form(form_of(call, tabular=True).media_type)
     except NotAcceptable:
-        form = _PLAIN
+        form = PLAIN
     result = _result(form, error.status_code, encode_json(error.to_status()), warnings or [])
     if (seconds := error.details.get("retryAfterSeconds")) is not None:
         result.headers.append(("retry-after", str(seconds)))

@@ -52,6 +52,7 @@ class Environment:
     node_ports: range
     token_issuer: TokenIssuer | None = None
     escalation: EscalationChecker | None = None
+    kubelet_address_types: tuple[str, ...] = ("InternalIP",)
     _second: int = 0
     _second_text: str = ""
 

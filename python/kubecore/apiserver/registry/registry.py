@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import random as randomness
+from collections.abc import Sequence
 
 from kubecore.api import errors, scheme
 from kubecore.api.clock import Clock
@@ -14,6 +15,7 @@ from kubecore.api.scheme import Resource
 from kubecore.apiserver.registry import answers, component_status, kinds, strategies, subresources, verbs
 from kubecore.apiserver.registry.admission import Admission, User
 from kubecore.apiserver.registry.answers import Result
+from kubecore.apiserver.registry.backend import Backend
 from kubecore.apiserver.registry.call import Call
 from kubecore.apiserver.registry.environment import Environment, Reader
 from kubecore.apiserver.registry.generic import GenericStore
@@ -23,6 +25,8 @@ from kubecore.apiserver.storage.protocol import Storage, StorageUnavailable, Val
 
 SERVICE_CIDR = "10.96.0.0/12"
 NODE_PORTS = range(30000, 32768)
+KUBELET_ADDRESS_TYPES = ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS")
+"""Addresses before names, as most installations tell upstream's server: names of nodes are rarely known to any DNS."""
 _MUTATIONS = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 _OF_COLLECTIONS = frozenset({"create", "list", "watch", "deletecollection"})
 
@@ -42,8 +46,10 @@ class Registry:
         token_issuer: TokenIssuer | None = None,
         escalation: EscalationChecker | None = None,
         virtual: VirtualTable | None = None,
+        kubelet_address_types: Sequence[str] = KUBELET_ADDRESS_TYPES,
     ) -> None:
-        """service_cidr: one or two networks with a comma between. virtual: see `hooks.VirtualTable`."""
+        """service_cidr: one or two networks with a comma between. virtual: see `hooks.VirtualTable`. kubelet_address_types: of a
+        node's addresses, the first of these types is where its kubelet is asked."""
         self.environment = Environment(
             storage=storage,
             admission=admission,
@@ -54,12 +60,13 @@ class Registry:
             node_ports=node_ports,
             token_issuer=token_issuer,
             escalation=escalation,
+            kubelet_address_types=tuple(kubelet_address_types),
         )
         self._virtual = virtual or {}
         self._stores: dict[tuple[str, str, str], GenericStore] = {}
 
-    def handle(self, user: User, call: Call) -> Result:
-        """Never raises a `StatusError`: a refusal is an answer too."""
+    def handle(self, user: User, call: Call) -> Result | Backend:
+        """Never raises a `StatusError`: a refusal is an answer too. A Backend: somebody else answers."""
         warnings: list[str] = []
         try:
             return self._answer(user, call, warnings)
@@ -78,11 +85,13 @@ class Registry:
             store = self._stores[resource.storage] = GenericStore(strategies.make(stored, self.environment))
         return store
 
-    def _answer(self, user: User, call: Call, warnings: list[str]) -> Result:
+    def _answer(self, user: User, call: Call, warnings: list[str]) -> Result | Backend:
         resource = scheme.by_plural().get((call.group, call.version, call.resource))
         if resource is None:
             raise errors.NotFound("the server could not find the requested resource")
-        form = answers.form_of(call, tabular=resource.verbs != ("create",))
+        # Who answers a stream says in which form: that of a log is text.
+        streamed = (resource.group, resource.plural, call.subresource) in subresources.STREAMED
+        form = answers.PLAIN if streamed else answers.form_of(call, tabular=resource.verbs != ("create",))
         request = Request(
             user=user,
             call=call,

@@ -3,13 +3,14 @@
     server     start, listen, stop                 discovery, openapi   which kinds there are
     app        who asks, may they, the answer      health, metrics      how it does
     door       the seam to Rust                    local, wakeups       requests from inside the process
-    dial       how kubelets and pods are reached
+    forward    requests that kubelets and pods answer; dial: how they are reached
     metrics_api, node_figures, kubelet_summary     what nodes and pods use, asked of kubelets
 
 Rust owns sockets, GET, LIST and WATCH (rust_core/wire); docs/design/wire.md tells how the two play together.
 """
 
 from kubecore.apiserver.wire.dial import Dialer, HostDialer
+from kubecore.apiserver.wire.forward import Forwarder
 from kubecore.apiserver.wire.kubelet_summary import summary_fetcher
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.metrics_api import MetricsApi
@@ -21,6 +22,7 @@ from kubecore.apiserver.wire.token_issuer import token_issuer_routes
 __all__ = [
     "APIServer",
     "Dialer",
+    "Forwarder",
     "HostDialer",
     "LocalTransport",
     "MetricsApi",

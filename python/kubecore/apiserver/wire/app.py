@@ -1,7 +1,8 @@
 """What Python decides about one request: who asks, whether they may, and what the answer is.
 
 Flows in: calls from the door, on whichever thread brings them. Flows out: an `Allow` for a read that the wire then serves by
-itself, else an `Answer` that carries the applied head's revision, so that the wire releases it once that is durable.
+itself, a `Forward` to whoever else answers, or an `Answer`; both carry the applied head's revision, so that the wire releases them once
+that is durable.
 
 Decisions are made one at a time: `App` holds the one lock under which everything behind it runs.
 """
@@ -15,12 +16,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubecore.api.errors import InternalError, NotFound, StatusError
+from kubecore.api.errors import InternalError, NotFound, ServiceUnavailable, StatusError
 from kubecore.apiserver.access.authenticate import CredentialKind, Identity
 from kubecore.apiserver.access.authorize import Attributes, Verdict
 from kubecore.apiserver.registry.admission import User
+from kubecore.apiserver.registry.backend import Backend
+from kubecore.apiserver.registry.subresources import streams
 from kubecore.apiserver.storage.protocol import Storage
-from kubecore.apiserver.wire.door import Allow, Answer, Call
+from kubecore.apiserver.wire.door import Allow, Answer, Call, Forward
 from kubecore.apiserver.wire.response import Response, of_status, page_not_found
 from kubecore.apiserver.wire.served import ServedResources
 
@@ -58,7 +61,15 @@ class Result(Protocol):
 class Resources(Protocol):
     """What the wire asks of the registry."""
 
-    def handle(self, user: User, call: Call) -> Result: ...
+    def handle(self, user: User, call: Call) -> Result | Backend: ...
+
+
+class Forwards(Protocol):
+    """What carries a request to its backend."""
+
+    def open(self, backend: Backend) -> int:
+        """A socket on which the backend answers; the caller's to close. Raises a StatusError."""
+        ...
 
 
 Route = Callable[[Call], Response | None]
@@ -75,7 +86,7 @@ class Later:
     answer: Future[Answer]
 
 
-Decision = Answer | Allow | Later
+Decision = Answer | Allow | Forward | Later
 
 
 class App:
@@ -88,14 +99,16 @@ class App:
         served: ServedResources,
         routes: Route,
         providers: Mapping[str, Provider] | None = None,
+        forwards: Forwards | None = None,
     ) -> None:
-        """providers: by API group."""
+        """providers: by API group. forwards: None where there is no network, as in virtual time."""
         self._storage = storage
         self._gate = gate
         self._registry = registry
         self._served = served
         self._routes = routes
         self._providers = providers or {}
+        self._forwards = forwards
         self.lock = threading.RLock()
         """Held by whoever mutates: one at a time in this process."""
 
@@ -115,7 +128,9 @@ class App:
         # Read before the verdict is computed: a change in between makes the verdict stale, never wrong.
         epoch = self._storage.policy_epoch()
         identity = self._gate.identify(call.credential_kind, call.credential, call.headers)
-        verdict = self._gate.authorizer.check(_attributes(identity.user, call))
+        verdict = self._gate.authorizer.check(_attributes(identity.user, call, call.verb))
+        if (call.group, call.resource, call.subresource) in streams.NEED_CREATE and call.verb != "create":
+            self._gate.authorizer.check(_attributes(identity.user, call, "create"))
         if call.wants == "verdict":
             return Allow(
                 call.id,
@@ -127,7 +142,8 @@ class App:
             )
         if call.is_resource and call.group in self._providers and self._is_served(call):
             return self._later(call, self._providers[call.group](call))
-        return self._answer(call, self._respond(identity.user, call))
+        result = self._respond(identity.user, call)
+        return self._forward(call, result) if isinstance(result, Backend) else self._answer(call, result)
 
     def _is_served(self, call: Call) -> bool:
         return (call.group, call.version, call.resource) in self._served
@@ -149,7 +165,7 @@ class App:
         result.add_done_callback(settle)
         return Later(answer)
 
-    def _respond(self, user: User, call: Call) -> Result:
+    def _respond(self, user: User, call: Call) -> Result | Backend:
         if not call.is_resource:
             return self._routes(call) or self._nowhere(call)
         if not self._is_served(call):
@@ -167,6 +183,21 @@ class App:
                 return page_not_found()
         raise NotFound("the server could not find the requested resource")
 
+    def _forward(self, call: Call, backend: Backend) -> Forward:
+        if self._forwards is None:
+            raise ServiceUnavailable("this server has no network to its nodes")
+        return Forward(
+            call.id,
+            self._forwards.open(backend),
+            backend.method,
+            backend.target,
+            backend.headers,
+            mount_path=backend.mount_path,
+            mount_host=backend.authority,
+            errors_of=backend.errors_of,
+            revision=self._storage.revision(),
+        )
+
     def _answer(self, call: Call, result: Result) -> Answer:
         return Answer(
             call.id,
@@ -182,10 +213,10 @@ def _our_fault() -> InternalError:
     return InternalError("Internal error occurred: see the server's log")
 
 
-def _attributes(user: User, call: Call) -> Attributes:
+def _attributes(user: User, call: Call, verb: str) -> Attributes:
     return Attributes(
         user=user,
-        verb=call.verb,
+        verb=verb,
         group=call.group,
         version=call.version,
         resource=call.resource,

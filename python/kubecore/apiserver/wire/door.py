@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from kubecore._core import Allow, Answer, Call, Door, LocalWatch, Notifier, Reply, Store
+from kubecore._core import Allow, Answer, Call, Door, Forward, LocalWatch, Notifier, Reply, Store
 
-__all__ = ["Allow", "Answer", "Call", "Door", "LocalWatch", "Notifier", "Reply", "Store"]
+__all__ = ["Allow", "Answer", "Call", "Door", "Forward", "LocalWatch", "Notifier", "Reply", "Store"]

@@ -123,6 +123,9 @@ def _in_flight(figures: Figures) -> Iterable[Metric]:
     )
     current.add_metric(["readOnly"], figures["in_flight_reading"])
     current.add_metric(["mutating"], figures["in_flight_mutating"])
-    running = GaugeMetricFamily("apiserver_longrunning_requests", "Watches that are running.", labels=["verb"])
+    running = GaugeMetricFamily(
+        "apiserver_longrunning_requests", "Watches and forwarded streams that are running.", labels=["verb"]
+    )
     running.add_metric(["WATCH"], figures["watches"])
+    running.add_metric(["CONNECT"], figures["forwards"])
     return current, running

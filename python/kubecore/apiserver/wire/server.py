@@ -17,7 +17,8 @@ from typing import Protocol
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.wire.app import App, Gate, Later, Provider, Resources
 from kubecore.apiserver.wire.discovery import Discovery
-from kubecore.apiserver.wire.door import Allow, Answer, Call, Door
+from kubecore.apiserver.wire.door import Allow, Answer, Call, Door, Forward
+from kubecore.apiserver.wire.forward import Forwarder
 from kubecore.apiserver.wire.health import Check, Health
 from kubecore.apiserver.wire.local import LocalTransport
 from kubecore.apiserver.wire.metrics import Metrics
@@ -61,9 +62,10 @@ class APIServer:
         post_start: Sequence[PostStartHook] = (),
         extra_routes: dict[str, Handler] | None = None,
         providers: dict[str, Provider] | None = None,
+        forwarder: Forwarder | None = None,
     ) -> None:
         """extra_routes: exact paths beside the built-in ones, and who answers them. providers: who answers an API group that
-        is not stored."""
+        is not stored. forwarder: to kubelets and pods; None: there is no network to them."""
         self.port = 0
         """Where HTTPS is served; 0 as long as it is not."""
         self.storage = storage
@@ -71,6 +73,7 @@ class APIServer:
         self.door = Door(storage.store)
         self.door.serve_resources(served.to_json())
         self._stopping = False
+        self._forwarder = forwarder
         self._hooks = list(post_start)
         self._done_hooks: set[str] = set()
         routes = Routes(
@@ -81,7 +84,13 @@ class APIServer:
             extra=extra_routes,
         )
         self.app = App(
-            storage=storage, gate=gate, registry=registry, served=served, routes=routes.answer, providers=providers
+            storage=storage,
+            gate=gate,
+            registry=registry,
+            served=served,
+            routes=routes.answer,
+            providers=providers,
+            forwards=forwarder,
         )
         self._thread: threading.Thread | None = None
         self._wakeups: dict[asyncio.AbstractEventLoop, Wakeups] = {}
@@ -146,6 +155,8 @@ class APIServer:
         for wakeups in self._wakeups.values():
             wakeups.close_from_elsewhere()
         self.door.drain(timeout_seconds=drain_timeout_seconds)
+        if self._forwarder is not None:
+            self._forwarder.close()
         self.door.close()
         if self._thread is not None:
             self._thread.join()
@@ -162,7 +173,7 @@ class APIServer:
         while calls is not None:
             calls = self.door.next([decision for call in calls if (decision := self._decide(call)) is not None])
 
-    def _decide(self, call: Call) -> Answer | Allow | None:
+    def _decide(self, call: Call) -> Answer | Allow | Forward | None:
         """None: the answer comes later, and is handed over by whoever has made it."""
         decision = self.app.decide(call)
         if not isinstance(decision, Later):

@@ -258,22 +258,6 @@ def test_a_pod_is_resized_within_its_class(api: Api) -> None:
     assert api.put(f"{PODS}/web/resize", created).status == 422
 
 
-@pytest.mark.parametrize("stream", ["log", "exec", "attach", "portforward"])
-def test_a_stream_of_a_simulated_pod_says_why_there_is_none(api: Api, stream: str) -> None:
-    api.post(PODS, pod()).ok()
-    assert "does not have a host assigned" in api.get(f"{PODS}/web/{stream}").message
-    bind(api).ok()
-    refused = api.get(f"{PODS}/web/{stream}")
-    assert (refused.status, refused.reason) == (503, "ServiceUnavailable")
-    assert "simulated nodes have no kubelet" in refused.message
-
-
-def test_a_log_of_a_container_that_is_not_there_is_a_bad_request(api: Api) -> None:
-    api.post(PODS, pod()).ok()
-    refused = api.get(f"{PODS}/web/log", query={"container": "other"})
-    assert (refused.status, refused.message) == (400, "container other is not valid for pod web")
-
-
 def test_a_subresource_that_does_not_exist_is_not_found(api: Api) -> None:
     api.post(PODS, pod()).ok()
     assert api.get(f"{PODS}/web/nothing").status == 404

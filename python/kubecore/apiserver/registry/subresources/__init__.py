@@ -8,24 +8,38 @@ from collections.abc import Callable
 from kubecore.api import errors
 from kubecore.apiserver.registry import verbs
 from kubecore.apiserver.registry.answers import Result
+from kubecore.apiserver.registry.backend import Backend
 from kubecore.apiserver.registry.request import Request
-from kubecore.apiserver.registry.subresources import binding, eviction, scale, streams, token
+from kubecore.apiserver.registry.subresources import binding, eviction, proxies, scale, streams, token
 
-Handler = Callable[[Request], Result]
+Handler = Callable[[Request], Result | Backend]
 
 HANDLERS: dict[tuple[str, str, str], Handler] = {
     ("", "pods", "binding"): binding.create,
     ("", "pods", "eviction"): eviction.create,
     ("", "serviceaccounts", "token"): token.create,
     **{(group, plural, "scale"): scale.answer for group, plural in scale.SCALABLE},
-    **{("", plural, subresource): streams.refuse for plural, subresource in streams.STREAMS},
+    ("", "pods", "log"): streams.log,
+    ("", "pods", "exec"): streams.exec_or_attach,
+    ("", "pods", "attach"): streams.exec_or_attach,
+    ("", "pods", "portforward"): streams.portforward,
+    **{("", plural, "proxy"): proxies.answer for plural in ("pods", "services", "nodes")},
 }
+
+STREAMED = frozenset(
+    {
+        (group, plural, name)
+        for group, plural, name in HANDLERS
+        if name in ("log", "exec", "attach", "portforward", "proxy")
+    }
+)
+"""Somebody else answers these, in whatever form."""
 
 CREATED_ONLY: dict[tuple[str, str], Handler] = {("", "bindings"): binding.create}
 """Resources of which only `create` exists, and which write something else."""
 
 
-def answer(request: Request) -> Result:
+def answer(request: Request) -> Result | Backend:
     call, resource = request.call, request.resource
     served = next((each for each in resource.subresources if each.name == call.subresource), None)
     handler = HANDLERS.get((resource.group, resource.plural, call.subresource))
