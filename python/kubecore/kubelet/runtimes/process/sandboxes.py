@@ -1,0 +1,260 @@
+"""Sandboxes: a pod's namespaces, network, shared memory and resolver file; made, stopped, removed, found again.
+
+In: `SandboxConfig`. Out: a folder for each (`namespaces`' files, shm, resolv.conf, hostname) that containers join, an address
+in the pods' network, and the `Sandbox` that the kubelet sees. Containers are not known here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from kubecore.kubelet.cgroups import Cgroups
+from kubecore.kubelet.runtimes.process import namespaces, spawn, syscalls
+from kubecore.kubelet.runtimes.process.netlink import Netlink
+from kubecore.kubelet.runtimes.process.network import PodNetwork
+from kubecore.kubelet.runtimes.process.records import Records, SandboxRecord
+from kubecore.kubelet.runtimes.protocol import (
+    DNSConfig,
+    EventKind,
+    NamespaceMode,
+    RuntimeCode,
+    RuntimeFailure,
+    Sandbox,
+    SandboxConfig,
+    SandboxState,
+)
+
+Tell = Callable[[EventKind, str, str, str], None]
+"""(kind, container's id, sandbox's id, pod's uid)"""
+_SHM_OPTIONS = "mode=1777,size=65536k"
+_logger = logging.getLogger(__name__)
+
+
+class Sandboxes:
+    def __init__(self, directory: Path, *, cgroups: Cgroups, cgroup_root: str, network: PodNetwork, tell: Tell) -> None:
+        self.records: Records[SandboxRecord] = Records(directory / "sandboxes", SandboxRecord)
+        self.network = network
+        self._cgroups = cgroups
+        self._cgroup_root = cgroup_root
+        self._tell = tell
+        self._known: dict[str, SandboxRecord] = {}
+        self._pauses: dict[str, spawn.Child] = {}
+
+    async def recover(self) -> None:
+        """After a restart: what still holds its namespaces is ready, the rest is not."""
+        self._known = self.records.load()
+        for sandbox_id, record in self._known.items():
+            if record.sandbox.state is not SandboxState.READY:
+                continue
+            if record.pause_pid:
+                pause = spawn.adopt(record.pause_pid, record.pause_started_ticks)
+                if pause is not None:
+                    self._watch_pause(sandbox_id, pause)
+            if self._has_lost(record):
+                await self.stop(sandbox_id)
+        ports = {key: (each.address, each.config.port_mappings) for key, each in self._known.items() if each.address}
+        await self.network.restore_ports(ports)
+
+    def _has_lost(self, record: SandboxRecord) -> bool:
+        """A namespace is gone: the node was started again, or the process that held the shared one ended."""
+        held = record.sandbox.network_namespace
+        return (bool(held) and not os.path.ismount(held)) or (
+            bool(record.pause_pid) and record.sandbox.id not in self._pauses
+        )
+
+    def all(self) -> list[Sandbox]:
+        return [record.sandbox for record in self._known.values()]
+
+    def get(self, sandbox_id: str) -> SandboxRecord:
+        record = self._known.get(sandbox_id)
+        if record is None:
+            message = f'an error occurred when try to find sandbox "{sandbox_id}": not found'
+            raise RuntimeFailure(RuntimeCode.NOT_FOUND, message)
+        return record
+
+    def folder(self, sandbox_id: str) -> Path:
+        return self.records.folder(sandbox_id)
+
+    def pid_namespace(self, sandbox_id: str) -> int:
+        """The pid of the process that holds the shared one."""
+        return self.get(sandbox_id).pause_pid
+
+    def count_not_ready(self) -> int:
+        return sum(1 for record in self._known.values() if record.sandbox.state is not SandboxState.READY)
+
+    async def run(self, config: SandboxConfig) -> str:
+        options = config.security.namespaces
+        on_node_network = options.network is NamespaceMode.NODE
+        if not on_node_network and not self.network.pod_cidr:
+            raise RuntimeFailure(
+                RuntimeCode.UNKNOWN,
+                "failed to setup network for sandbox: the node has no pod range yet",
+            )
+        sandbox_id = secrets.token_hex(32)
+        folder = self.records.make(sandbox_id)
+        own_cgroup = not config.cgroup_parent
+        record = SandboxRecord(
+            sandbox=Sandbox(
+                id=sandbox_id,
+                metadata=config.metadata,
+                state=SandboxState.NOTREADY,
+                created_at=time.time_ns(),
+                labels=config.labels,
+                annotations=config.annotations,
+                network_namespace="" if on_node_network else str(folder / "net"),
+                namespaces=options,
+            ),
+            config=config,
+            cgroup=config.cgroup_parent or f"{self._cgroup_root}/{sandbox_id}",
+            own_cgroup=own_cgroup,
+        )
+        try:
+            record = self._make(record, folder)
+            await self.network.map_ports(sandbox_id, record.address, config.port_mappings)
+        except BaseException:
+            self._take_down(sandbox_id, folder)
+            self.records.remove(sandbox_id)
+            raise
+        self._set(record)
+        uid = config.metadata.uid
+        self._tell(EventKind.CREATED, sandbox_id, sandbox_id, uid)
+        self._tell(EventKind.STARTED, sandbox_id, sandbox_id, uid)
+        return sandbox_id
+
+    async def stop(self, sandbox_id: str) -> None:
+        """Its network and namespaces go; containers have been ended by the caller."""
+        record = self._known.get(sandbox_id)
+        if record is None or record.sandbox.state is not SandboxState.READY:
+            return
+        stopped = msgspec.structs.replace(record.sandbox, state=SandboxState.NOTREADY, ips=())
+        self._set(msgspec.structs.replace(record, sandbox=stopped, address="", pause_pid=0))
+        pause = self._pauses.pop(sandbox_id, None)
+        if pause is not None:
+            pause.signal(signal.SIGKILL)
+            await pause.ended
+        await self.network.map_ports(sandbox_id, "", ())
+        self._take_down(sandbox_id, self.folder(sandbox_id))
+        self._tell(EventKind.STOPPED, sandbox_id, sandbox_id, record.config.metadata.uid)
+
+    def remove(self, sandbox_id: str) -> None:
+        """A stopped one without containers."""
+        record = self._known.pop(sandbox_id, None)
+        if record is None:
+            return
+        if record.own_cgroup and not self._cgroups.remove(record.cgroup):
+            _logger.warning("the cgroup %s of a removed sandbox is still in use", record.cgroup)
+        self.records.remove(sandbox_id)
+        self._tell(EventKind.DELETED, sandbox_id, sandbox_id, record.config.metadata.uid)
+
+    def _set(self, record: SandboxRecord) -> None:
+        self._known[record.sandbox.id] = record
+        self.records.save(record.sandbox.id, record)
+
+    def _make(self, record: SandboxRecord, folder: Path) -> SandboxRecord:
+        config, sandbox = record.config, record.sandbox
+        options = config.security.namespaces
+        if record.own_cgroup:
+            self._cgroups.make(record.cgroup)
+        kinds: tuple[str, ...] = () if options.network is NamespaceMode.NODE else ("net", "uts")
+        if options.ipc is not NamespaceMode.NODE:
+            kinds += ("ipc",)
+            shm = folder / "shm"
+            shm.mkdir()
+            hardened = syscalls.MS_NOSUID | syscalls.MS_NODEV | syscalls.MS_NOEXEC
+            syscalls.mount("shm", str(shm), "tmpfs", hardened, _SHM_OPTIONS)
+        _write_names(folder, config)
+        address = ""
+        inside: list[Netlink] = []
+
+        def within() -> None:
+            if "net" in kinds:
+                socket = Netlink()
+                inside.append(socket)
+                socket.set_up(socket.index_of("lo"))
+
+        namespaces.make(folder, kinds, hostname=config.hostname, sysctls=config.sysctls, inside=within)
+        if inside:
+            address = self.network.allocate(each.address for each in self._known.values() if each.address)
+            namespace = os.open(folder / "net", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                self.network.connect(sandbox.id, namespace, inside[0], address)
+            finally:
+                inside[0].close()
+                os.close(namespace)
+        pid = self._hold_pids(sandbox.id, record.cgroup) if options.pid is NamespaceMode.POD else 0
+        ready = msgspec.structs.replace(sandbox, state=SandboxState.READY, ips=(address,) if address else ())
+        return msgspec.structs.replace(
+            record,
+            sandbox=ready,
+            address=address,
+            pause_pid=pid,
+            pause_started_ticks=spawn.start_ticks(pid) if pid else 0,
+        )
+
+    def _hold_pids(self, sandbox_id: str, cgroup: str) -> int:
+        """Process 1 of a shared pid namespace, which reaps whom nobody else does. A fork of ours: it executes nothing."""
+        path = f"{cgroup}/{sandbox_id}"
+        self._cgroups.make(path)
+        files = self._cgroups.join_files(path)
+        pid = spawn.fork_into(spawn.NEW_NAMESPACE, lambda: _reap_for_ever(files))
+        self._watch_pause(sandbox_id, spawn.Child(pid, os.pidfd_open(pid), own=True))
+        return pid
+
+    def _watch_pause(self, sandbox_id: str, child: spawn.Child) -> None:
+        self._pauses[sandbox_id] = child
+
+    def _take_down(self, sandbox_id: str, folder: Path) -> None:
+        # The kernel takes both ends of the veth pair away with the namespace, in its own time: deleting one here would hold the
+        # loop for a grace period of the kernel's.
+        namespaces.release(folder)
+        namespaces.unmount(folder / "shm")
+        pause = self._pauses.pop(sandbox_id, None)
+        if pause is not None:
+            pause.signal(signal.SIGKILL)
+
+
+def _write_names(folder: Path, config: SandboxConfig) -> None:
+    if config.hostname:
+        (folder / "hostname").write_text(config.hostname + "\n")
+    if config.dns is not None:
+        (folder / "resolv.conf").write_text(resolver_file(config.dns))
+    elif os.path.exists("/etc/resolv.conf"):
+        (folder / "resolv.conf").write_bytes(Path("/etc/resolv.conf").read_bytes())
+
+
+def resolver_file(dns: DNSConfig) -> str:
+    lines = [f"search {' '.join(dns.searches)}"] if dns.searches else []
+    lines += [f"nameserver {server}" for server in dns.servers]
+    lines += [f"options {' '.join(dns.options)}"] if dns.options else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _reap_for_ever(cgroup_files: tuple[str, ...]) -> None:
+    """In the forked child. SIGTERM ends it as it ends `pause`."""
+    signal.set_wakeup_fd(-1)
+    os.setsid()
+    for file in cgroup_files:
+        handle = os.open(file, os.O_WRONLY)
+        os.write(handle, b"0")
+        os.close(handle)
+    os.closerange(0, os.sysconf("SC_OPEN_MAX"))
+    syscalls.set_process_name("pause")
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    while True:
+        signal.sigwait([signal.SIGCHLD])
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            continue

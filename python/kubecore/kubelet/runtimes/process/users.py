@@ -1,0 +1,71 @@
+"""Who a container's process is: user and groups by number or by the container's own /etc/passwd and /etc/group.
+
+Read by the child after its root is the container's, so paths are the container's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class UnknownUser(ValueError):
+    """The container's files do not name that user or group."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+
+def resolve(
+    user: str,
+    *,
+    group: int | None = None,
+    supplemental_groups: tuple[int, ...] = (),
+    passwd: str = "/etc/passwd",
+    groups: str = "/etc/group",
+) -> Identity:
+    """`user` as an image writes it: "", `name`, `uid`, `name:group`, `uid:gid`. `group` (runAsGroup) wins over the image's."""
+    name, _, group_name = user.partition(":")
+    name = name or "0"
+    rows = _rows(passwd, 7)
+    row = next((each for each in rows if each[0] == name), None) or next(
+        (each for each in rows if each[2] == name), None
+    )
+    if row is None and not name.isdigit():
+        raise UnknownUser(f"unable to find user {name}: no matching entries in passwd file")
+    uid = int(row[2]) if row else int(name)
+    gid = int(row[3]) if row else 0
+    group_rows = _rows(groups, 3)
+    if group_name:
+        gid = _group(group_name, group_rows)
+    if group is not None:
+        gid = group
+    member_of = [int(each[2]) for each in group_rows if row and len(each) > 3 and row[0] in each[3].split(",")]
+    return Identity(
+        uid=uid,
+        gid=gid,
+        groups=tuple(dict.fromkeys([gid, *member_of, *supplemental_groups])),
+        home=row[5] if row and row[5] else "/",
+    )
+
+
+def _group(name: str, rows: list[list[str]]) -> int:
+    for row in rows:
+        if row[0] == name:
+            return int(row[2])
+    if not name.isdigit():
+        raise UnknownUser(f"unable to find group {name}: no matching entries in group file")
+    return int(name)
+
+
+def _rows(path: str, fields_min: int) -> list[list[str]]:
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            rows = [line.strip().split(":") for line in file if line.strip() and not line.startswith("#")]
+    except FileNotFoundError:
+        return []
+    return [row for row in rows if len(row) >= fields_min and row[2].isdigit()]
