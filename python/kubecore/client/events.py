@@ -148,15 +148,17 @@ class EventRecorder:
         *,
         action: str = "",
         related: Object | None = None,
+        field_path: str = "",
     ) -> None:
         """`regarding`: an object or an ObjectReference-like object with kind and metadata. `action` is needed by
-        events.k8s.io/v1."""
+        events.k8s.io/v1. `field_path`: the part of the object that it is about."""
         if len(self._notes) >= QUEUE_MAX:
             self.dropped += 1
             return
-        self._notes.append(
-            _Note(reference_to(regarding), event_type, reason, message, action, related, self._clock.now())
-        )
+        reference = reference_to(regarding)
+        if field_path:
+            reference["fieldPath"] = field_path
+        self._notes.append(_Note(reference, event_type, reason, message, action, related, self._clock.now()))
         self._waiting.set()
 
     async def run(self) -> None:
@@ -205,7 +207,7 @@ class EventRecorder:
         similar.messages[note.message] = None
         _touch(self._similar, group)
         combined = len(similar.messages) >= SIMILAR_MAX
-        key = (*group, "" if combined else note.message)
+        key = (*group, note.regarding.get("fieldPath", ""), "" if combined else note.message)
         if combined:
             # What matters from here on is that there are many: the messages themselves need not be kept.
             similar.messages = {message: None for message in list(similar.messages)[:SIMILAR_MAX]}

@@ -187,61 +187,21 @@ class KubeletConfiguration(Part, frozen=True, kw_only=True):
     feature_gates: dict[str, bool] = {}
 
 
-WITHOUT_MEANING = frozenset(
-    [
-        "metadata",
-        "staticPodURL",
-        "staticPodURLHeader",
-        "httpCheckFrequency",
-        "tlsCipherSuites",
-        "tlsMinVersion",
-        "tlsCurvePreferences",
-        "rotateCertificates",
-        "serverTLSBootstrap",
-        "oomScoreAdj",
-        "kubeletCgroups",
-        "systemCgroups",
-        "cgroupDriver",
-        "cpuManagerPolicy",
-        "singleProcessOOMKill",
-        "cpuManagerPolicyOptions",
-        "cpuManagerReconcilePeriod",
-        "memoryManagerPolicy",
-        "topologyManagerPolicy",
-        "topologyManagerScope",
-        "topologyManagerPolicyOptions",
-        "qosReserved",
-        "hairpinMode",
-        "maxOpenFiles",
-        "contentType",
-        "kubeAPIQPS",
-        "kubeAPIBurst",
-        "enableControllerAttachDetach",
-        "protectKernelDefaults",
-        "makeIPTablesUtilChains",
-        "iptablesMasqueradeBit",
-        "iptablesDropBit",
-        "failSwapOn",
-        "memorySwap",
-        "containerLogMaxWorkers",
-        "runOnce",
-        "systemReservedCgroup",
-        "kubeReservedCgroup",
-        "showHiddenMetricsForVersion",
-        "reservedSystemCPUs",
-        "volumePluginDir",
-        "logging",
-        "enableProfilingHandler",
-        "enableDebugFlagsHandler",
-        "reservedMemory",
-        "memoryThrottlingFactor",
-        "tracing",
-        "failCgroupV1",
-        "userNamespaces",
-        "imagePullCredentialsVerificationPolicy",
-        "preloadedImagesVerificationAllowlist",
-    ]
-)
+# fmt: off
+WITHOUT_MEANING = frozenset((
+    "metadata", "staticPodURL", "staticPodURLHeader", "httpCheckFrequency", "tlsCipherSuites", "tlsMinVersion",
+    "tlsCurvePreferences", "rotateCertificates", "serverTLSBootstrap", "oomScoreAdj", "kubeletCgroups",
+    "systemCgroups", "cgroupDriver", "cpuManagerPolicy", "singleProcessOOMKill", "cpuManagerPolicyOptions",
+    "cpuManagerReconcilePeriod", "memoryManagerPolicy", "topologyManagerPolicy", "topologyManagerScope",
+    "topologyManagerPolicyOptions", "qosReserved", "hairpinMode", "maxOpenFiles", "contentType", "kubeAPIQPS",
+    "kubeAPIBurst", "enableControllerAttachDetach", "protectKernelDefaults", "makeIPTablesUtilChains",
+    "iptablesMasqueradeBit", "iptablesDropBit", "failSwapOn", "memorySwap", "containerLogMaxWorkers", "runOnce",
+    "systemReservedCgroup", "kubeReservedCgroup", "showHiddenMetricsForVersion", "reservedSystemCPUs",
+    "volumePluginDir", "logging", "enableProfilingHandler", "enableDebugFlagsHandler", "reservedMemory",
+    "memoryThrottlingFactor", "tracing", "failCgroupV1", "userNamespaces",
+    "imagePullCredentialsVerificationPolicy", "preloadedImagesVerificationAllowlist",
+))
+# fmt: on
 """Upstream's fields that change nothing here: accepted, so that a file written for upstream's kubelet loads."""
 
 
