@@ -130,6 +130,11 @@ class FakeServer:
         if request.method == "PATCH":
             strategic = "strategic" in dict(request.headers)["content-type"]
             owners = body.get("metadata", {}).pop("ownerReferences", None) if strategic else None
+            if strategic:
+                merge_status_lists(current, body)
+            wanted_uid = body.get("metadata", {}).get("uid", current["metadata"]["uid"])
+            if wanted_uid != current["metadata"]["uid"]:
+                raise errors.conflict(plural, "", name, "the UID in the precondition does not match")
             body = merge(current, body)
             if owners is not None:
                 body["metadata"]["ownerReferences"] = merge_owners(current, owners)
@@ -346,6 +351,19 @@ def merge_owners(current: Object, changes: list[Object]) -> list[Object]:
         else:
             kept[change["uid"]] = change
     return list(kept.values())
+
+
+def merge_status_lists(current: Object, body: Object) -> None:
+    """A strategic merge of the lists in a status that are not atomic: conditions by type, addresses replaced."""
+    status = body.get("status") or {}
+    if "conditions" in status:
+        known = {each["type"]: each for each in (current.get("status") or {}).get("conditions") or ()}
+        for change in status["conditions"]:
+            known[change["type"]] = merge(known.get(change["type"], {}), change)
+        status["conditions"] = list(known.values())
+    for name in ("podIPs", "hostIPs", "addresses"):
+        if isinstance(status.get(name), list):
+            status[name] = [each for each in status[name] if "$patch" not in each]
 
 
 def merge(target: Any, change: Any) -> Any:

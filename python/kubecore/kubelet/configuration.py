@@ -226,10 +226,11 @@ def load(text: str) -> tuple[KubeletConfiguration, list[str]]:
     ignored = sorted(name for name in written if name in WITHOUT_MEANING)
     # Null stands for the default, as in Go.
     kept = {name: value for name, value in written.items() if name not in ignored and value is not None}
-    return _convert(kept), ignored
+    return convert(kept), ignored
 
 
-def _convert(written: Mapping[str, Any]) -> KubeletConfiguration:
+def convert(written: Mapping[str, Any]) -> KubeletConfiguration:
+    """From the fields of a file. Raises ConfigurationError."""
     try:
         return msgspec.convert(written, KubeletConfiguration, dec_hook=_decode_duration)
     except msgspec.ValidationError as failure:
@@ -349,4 +350,4 @@ def with_flags(configuration: KubeletConfiguration, flags: Mapping[str, str]) ->
             holder[last] = read(text)
         except ValueError as failure:
             raise ConfigurationError(f'invalid argument "{text}" for "--{flag}" flag: {failure}') from failure
-    return _convert(written)
+    return convert(written)

@@ -175,6 +175,11 @@ class PodManager:
                 self._start(stub, admitted=True)
                 self._workers[uid].remove()
 
+    def is_unknown(self, uid: str) -> bool:
+        """Neither a source nor a worker knows it, and the runtime has nothing of it."""
+        observed = self._observe(uid)
+        return uid not in self._pods and uid not in self._workers and not (observed.containers or observed.sandboxes)
+
     def _is_known(self, pod: Object) -> bool:
         uid = pod["metadata"]["uid"]
         observed = self._observe(uid)
