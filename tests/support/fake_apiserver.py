@@ -331,6 +331,10 @@ def split(path: str) -> tuple[str, str, str, str, str]:
 def selects(query: dict[str, str], obj: Object) -> bool:
     labels = obj["metadata"].get("labels") or {}
     for requirement in filter(None, query.get("labelSelector", "").split(",")):
+        if requirement.startswith("!"):
+            if requirement[1:] in labels:
+                return False
+            continue
         name, _, value = requirement.replace("==", "=").partition("=")
         if labels.get(name) != value:
             return False

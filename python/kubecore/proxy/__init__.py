@@ -3,3 +3,19 @@
 In: services, endpoint slices, nodes. Out: rules of the kernel (or connections of our own), routes to other nodes' pods,
 answers to names.
 """
+
+from kubecore.proxy.backend import Backend, BackendError
+from kubecore.proxy.conntrack import Conntrack
+from kubecore.proxy.nftables import NftablesBackend, NftablesOptions
+from kubecore.proxy.proxy import IDENTITY, Pace, ServiceProxy
+
+__all__ = [
+    "IDENTITY",
+    "Backend",
+    "BackendError",
+    "Conntrack",
+    "NftablesBackend",
+    "NftablesOptions",
+    "Pace",
+    "ServiceProxy",
+]
