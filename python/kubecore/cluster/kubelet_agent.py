@@ -20,6 +20,7 @@ from kubecore.cluster.agent import FAILED, Announce, run_agent
 from kubecore.kubelet import configuration as kubelet_configuration
 from kubecore.kubelet.configuration import ConfigurationError, KubeletConfiguration
 from kubecore.kubelet.kubelet import Kubelet, Place
+from kubecore.kubelet.runtimes.process import connect
 from kubecore.kubelet.runtimes.protocol import Runtime
 
 UNIX = "unix://"
@@ -51,8 +52,8 @@ def run_kubelet(command: KubeletCommand, *, announce: Announce) -> int:
         return FAILED
 
     async def work() -> None:
+        runtime = connect_runtime(configuration.container_runtime_endpoint)
         client = Client(HttpTransport(config, user_agent="kubelet"))
-        runtime = await connect_runtime(configuration.container_runtime_endpoint)
         kubelet = Kubelet(client, runtime, configuration, SystemClock(), place=place, randomness=random.Random())
         try:
             await kubelet.run()
@@ -63,13 +64,11 @@ def run_kubelet(command: KubeletCommand, *, announce: Announce) -> int:
     return run_agent(work, name="kubelet", announce=announce)
 
 
-async def connect_runtime(endpoint: str) -> Runtime:
-    """`unix:///path` of a runtime's socket; waits until it is there. Raises ValueError for what is no such endpoint."""
-    from kubecore.kubelet.runtimes.process.client import connect
-
+def connect_runtime(endpoint: str) -> Runtime:
+    """`unix:///path` of a runtime's socket. Raises ValueError for what is no such endpoint."""
     if not endpoint.startswith(UNIX):
         raise ValueError(f"--container-runtime-endpoint {endpoint}: expected unix:///path/to/socket")
-    return await connect(Path(endpoint.removeprefix(UNIX)))
+    return connect(Path(endpoint.removeprefix(UNIX)))
 
 
 def _kubelet_configuration(command: KubeletCommand) -> KubeletConfiguration:

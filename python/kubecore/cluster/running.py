@@ -63,7 +63,9 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
         try:
             cluster = _cluster(options, ends)
             stopped = on_signals()
-            await cluster.start()
+            if not await _started(cluster, stopped):
+                announce("stopped before it was ready")
+                return 0
         except (StorageError, PartFailed, ValueError) as error:
             announce(f"error: {_already_running(options.data_dir) or error}")
             return FAILED
@@ -85,6 +87,20 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
         finally:
             await cluster.stop()
     return 0
+
+
+async def _started(cluster: Runnable, stopped: asyncio.Event) -> bool:
+    """False if a signal came first: what was begun is ended then. Raises what keeps it from starting."""
+    starting = asyncio.ensure_future(cluster.start())
+    stopping = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        starting.result()
+        return True
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    return False
 
 
 def run_api_server(options: ClusterOptions, *, announce: Announce) -> int:

@@ -156,13 +156,14 @@ class Site:
             name=name,
             ip=self.addresses.node(index).ip,
             cgroup=self._claim.cgroup(name),
-            state=state,
+            state=state.resolve(),
             sockets=self._claim.directory / name,
             server=self.server,
             cluster_dns=str(service_network[DNS_SERVICE]),
             cluster_cidr=options.cluster_cidr,
             lease_renew_seconds=options.node_lease_renew_seconds,
-            images=options.images,
+            hidden=((options.data_dir or state.parent).resolve(),),
+            images=options.images.resolve() if options.images is not None else None,
             verbose=options.verbose,
         )
 

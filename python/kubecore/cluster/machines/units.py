@@ -36,6 +36,7 @@ class Node:
     cluster_dns: str
     cluster_cidr: str
     lease_renew_seconds: float
+    hidden: tuple[Path, ...] = ()
     images: Path | None = None
     static_pods: Path | None = None
     verbose: bool = False
@@ -56,7 +57,11 @@ def write(node: Node, certificates: Certificates) -> list[Unit]:
         *("-m", "kubecore.kubelet.runtimes.process"),
         f"--socket={node.runtime_socket}",
         f"--root={node.state / 'runtime'}",
+        f"--cgroup-root={node.cgroup}/runtime",
+        # Keys and state of the cluster are no container's business, even where its image is this box's own root.
+        *(f"--hide={path}" for path in node.hidden),
         *([f"--images={node.images}"] if node.images is not None else []),
+        *(["--verbose"] if node.verbose else []),
     ]
     kubelet = [
         *("-m", "kubecore_cli", "kubelet"),
