@@ -15,7 +15,7 @@ from typing import Any
 
 from kubecore.api import errors
 from kubecore.api.meta import Object, namespace_of, uid_of
-from kubecore.api.scheme import Resource
+from kubecore.api.scheme import Resource, core
 from kubecore.client import Client, Informer
 from kubecore.kubelet.environment import ObjectsUnavailable
 from kubecore.kubelet.resources import all_containers
@@ -172,11 +172,20 @@ def _named(source: Mapping[str, Any], *kinds: str, key: str = "name") -> set[str
 
 
 class PodObjects:
-    """Both caches, told of a pod at once."""
+    """Both caches, told of a pod at once. A pod whose object came, changed or went is told to all listeners."""
 
-    def __init__(self, config_maps: ObjectCache, secrets: ObjectCache) -> None:
-        self.config_maps = config_maps
-        self.secrets = secrets
+    def __init__(self, client: Client, *, randomness: random.Random, wake: Wake) -> None:
+        self._listeners = [wake]
+        self.config_maps = ObjectCache(client, core("configmaps"), randomness=randomness, wake=self._tell)
+        self.secrets = ObjectCache(client, core("secrets"), randomness=randomness, wake=self._tell)
+
+    def listen(self, listener: Wake) -> None:
+        """The newest listener is told first."""
+        self._listeners.insert(0, listener)
+
+    def _tell(self, uid: str) -> None:
+        for listener in self._listeners:
+            listener(uid)
 
     def refer(self, pod: Object) -> None:
         references = references_of(pod)

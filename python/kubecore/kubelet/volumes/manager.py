@@ -1,13 +1,14 @@
 """Puts the volumes of this node's pods on disk, keeps them current, takes them away.
 
-In: pods, again whenever the worker looks at one; what they refer to. Out: directories and tmpfs below the kubelet's root
-directory, and a wake of the pod when an object that it waits for came, one that it uses changed, or a token's time is up:
-then the worker calls `mount` again, and what differs is written, all at once for each volume.
+In: pods, again whenever the worker prepares one; what they refer to. Out: directories and tmpfs below the kubelet's root
+directory. When an object that a mounted pod uses has changed, or a token's time is up, what differs is written, all at
+once for each volume, without asking the worker; a pod that is not mounted yet is woken by its objects, and the worker
+asks again.
 
 ```
 mount(pod) → objects followed → each volume that a container mounts: contents → directory → atomic writer
-   ▲                                                                                │ token: wake at its renewal
-   └── wake(uid) ◀── an object changed ─────────────────────────────────────────────┘
+                                            ▲                                          │ token: at its renewal
+                                            └── refresh ◀── an object changed ─────────┘
 ```
 
 What is in memory here is only what was written last; a kubelet that comes back finds its volumes on disk.
@@ -21,7 +22,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from kubecore.api import quantity
 from kubecore.api.clock import Clock
@@ -29,7 +30,7 @@ from kubecore.api.meta import Object, uid_of
 from kubecore.client import Client
 from kubecore.kubelet.objects import PodObjects
 from kubecore.kubelet.resources import Enforcement, all_containers, pod_resources, whole
-from kubecore.kubelet.seams import MountFailure, Wake
+from kubecore.kubelet.seams import MountFailure
 from kubecore.kubelet.volumes import claims, host_path, paths, subpath, writer
 from kubecore.kubelet.volumes.mounts import Mounter
 from kubecore.kubelet.volumes.ownership import fs_group, set_group
@@ -83,6 +84,15 @@ class _PodVolumes:
     places: dict[str, Path] = field(default_factory=dict)
     written: dict[str, writer.Payload] = field(default_factory=dict)
     timer: asyncio.TimerHandle | None = None
+    pod: Object | None = None
+    """As last mounted, None until all was there once."""
+    refreshing: asyncio.Task[None] | None = None
+
+
+class Recorder(Protocol):
+    """An `EventRecorder`."""
+
+    def event(self, regarding: Object, event_type: Literal["Normal", "Warning"], reason: str, message: str) -> None: ...
 
 
 class VolumeManager:
@@ -97,7 +107,7 @@ class VolumeManager:
         tokens: Tokens,
         mounter: Mounter,
         clock: Clock,
-        wake: Wake,
+        recorder: Recorder,
         allocatable: Allocatable,
     ) -> None:
         """`root`: the kubelet's directory. `allocatable`: the node's, None while it is not known."""
@@ -107,33 +117,63 @@ class VolumeManager:
         self._tokens = tokens
         self._mounter = mounter
         self._clock = clock
-        self._wake = wake
+        self._recorder = recorder
         self._allocatable = allocatable
         self._collector = Collector(
             config_maps=objects.config_maps, secrets=objects.secrets, tokens=tokens, allocatable=allocatable
         )
         self._pods: dict[str, _PodVolumes] = {}
+        objects.listen(self._refresh_soon)
 
     async def mount(self, pod: Object) -> None:
         """Every volume of the pod is on disk and current. Raises MountFailure with the first that is not; the others are
-        set up all the same."""
+        set up all the same, and what they lack is said in events."""
         uid = uid_of(pod)
         state = self._pods.setdefault(uid, _PodVolumes())
         self._objects.refer(pod)
         async with state.lock:
-            paths.pod_directory(self._root, uid).mkdir(mode=0o750, parents=True, exist_ok=True)
-            failures: list[str] = []
-            renewals: list[float] = []
-            for volume in volumes_of(pod):
-                try:
-                    renewals += await self._set_up(pod, state, volume)
-                except VolumeFailure as failure:
-                    failures.append(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {failure}')
-                except (OSError, writer.PayloadFailure) as failure:
-                    failures.append(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {failure}')
-            self._wake_at(uid, state, min(renewals, default=None))
+            failures = await self._bring_up(pod, state)
         if failures:
+            for message in failures[1:]:
+                self._say(pod, message)
             raise MountFailure(failures[0])
+
+    async def _bring_up(self, pod: Object, state: _PodVolumes) -> list[str]:
+        """Gives what went wrong, as events say it. With the state's lock."""
+        uid = uid_of(pod)
+        paths.pod_directory(self._root, uid).mkdir(mode=0o750, parents=True, exist_ok=True)
+        failures: list[str] = []
+        renewals: list[float] = []
+        for volume in volumes_of(pod):
+            try:
+                renewals += await self._set_up(pod, state, volume)
+            except (VolumeFailure, writer.PayloadFailure, OSError) as failure:
+                failures.append(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {failure}')
+        if not failures:
+            state.pod = pod
+        if state.timer is not None:
+            state.timer.cancel()
+        if renewals:
+            seconds = max(min(renewals) - self._clock.now(), 0)
+            state.timer = asyncio.get_running_loop().call_later(seconds, self._refresh_soon, uid)
+        return failures
+
+    def _refresh_soon(self, uid: str) -> None:
+        """For a pod that was mounted; one that was not is the worker's."""
+        state = self._pods.get(uid)
+        if state is not None and state.pod is not None:
+            state.refreshing = asyncio.create_task(self._refresh(state), name=f"refresh the volumes of {uid}")
+
+    async def _refresh(self, state: _PodVolumes) -> None:
+        async with state.lock:
+            if state.pod is None:
+                return
+            pod = state.pod
+            for message in await self._bring_up(pod, state):
+                self._say(pod, message)
+
+    def _say(self, pod: Object, message: str) -> None:
+        self._recorder.event(pod, "Warning", "FailedMount", message)
 
     def path(self, pod: Object, name: str) -> Path:
         """Where a mounted volume is. Raises KeyError if it is not mounted."""
@@ -148,6 +188,7 @@ class VolumeManager:
         """Takes the pod's volumes and its directory away, whoever made them. May be repeated."""
         state = self._pods.setdefault(uid, _PodVolumes())
         async with state.lock:
+            state.pod = None
             if state.timer is not None:
                 state.timer.cancel()
             self._objects.release(uid)
@@ -234,16 +275,6 @@ class VolumeManager:
         bounds.append(pod_resources(pod, Enforcement(memory_capacity_bytes=0)).memory_limit_bytes)
         bounds.append(quantity.value(limit) if limit is not None else 0)
         return min((bound for bound in bounds if bound > 0), default=0)
-
-    # ── looking again ──
-
-    def _wake_at(self, uid: str, state: _PodVolumes, at: float | None) -> None:
-        if state.timer is not None:
-            state.timer.cancel()
-            state.timer = None
-        if at is not None:
-            seconds = max(at - self._clock.now(), 0)
-            state.timer = asyncio.get_running_loop().call_later(seconds, self._wake, uid)
 
     # ── for containers ──
 

@@ -7,7 +7,7 @@ import base64
 import os
 import random
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,8 +16,8 @@ import pytest
 from kubecore.api.clock import SystemClock
 from kubecore.api.meta import timestamp
 from kubecore.api.scheme import core
-from kubecore.client import Client
-from kubecore.kubelet.objects import ObjectCache, PodObjects
+from kubecore.client import Client, Request
+from kubecore.kubelet.objects import PodObjects
 from kubecore.kubelet.seams import MountFailure
 from kubecore.kubelet.volumes import LinuxMounter, Tokens, VolumeManager
 from support.fake_apiserver import FakeServer
@@ -25,6 +25,7 @@ from support.mount_namespace import in_private_mounts
 from support.pods import amounts, container_of, pod_of
 
 ALLOCATABLE = {"memory": "64Mi"}
+TURNS_MAX = 10_000
 
 
 class TokenClient:
@@ -47,11 +48,8 @@ class Node:
         self.woken: asyncio.Queue[str] = asyncio.Queue()
         client = Client(server.transport())
         dice = random.Random(1)
-        caches = [
-            ObjectCache(client, core(plural), randomness=dice, wake=self.woken.put_nowait)
-            for plural in ("configmaps", "secrets")
-        ]
-        self.objects = PodObjects(*caches)
+        self.objects = PodObjects(client, randomness=dice, wake=self.woken.put_nowait)
+        self.events: list[str] = []
         self.token_client = TokenClient()
         self.root = root
         self.volumes = VolumeManager(
@@ -61,9 +59,12 @@ class Node:
             tokens=Tokens(self.token_client, clock=SystemClock(), randomness=dice),
             mounter=LinuxMounter(),
             clock=SystemClock(),
-            wake=self.woken.put_nowait,
+            recorder=self,
             allocatable=lambda: ALLOCATABLE,
         )
+
+    def event(self, regarding, event_type: str, reason: str, message: str) -> None:
+        self.events.append(f"{event_type} {reason} {message}")
 
     async def mounted(self, pod) -> Path:
         await self.volumes.mount(pod)
@@ -76,13 +77,19 @@ class Node:
             await self.volumes.mount(pod)
         return str(failure.value)
 
-    async def remounted_when_woken(self, pod) -> None:
+    async def mounted_when_woken(self, pod) -> Path:
         """As the worker does."""
         async with asyncio.timeout(10):
             await self.woken.get()
-        while not self.woken.empty():
-            self.woken.get_nowait()
-        await self.volumes.mount(pod)
+        return await self.mounted(pod)
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Turns the loop until it is so."""
+        for _ in range(TURNS_MAX):
+            if true():
+                return
+            await asyncio.sleep(0)
+        raise AssertionError("it never came to be")
 
 
 @asynccontextmanager
@@ -124,8 +131,7 @@ async def test_a_config_map_is_there_and_follows_changes(tmp_path: Path) -> None
         assert (place / "color").read_text() == "blue"
         assert _mode(place / "color") == "0o400"
         _config_map(node.server, color="green")
-        await node.remounted_when_woken(pod)
-        assert (place / "color").read_text() == "green"
+        await node.until(lambda: (place / "color").read_text() == "green")
         assert not (place / "old").exists()
 
 
@@ -135,8 +141,29 @@ async def test_a_config_map_that_does_not_exist_yet_is_waited_for(tmp_path: Path
         pod = _pod({"configMap": {"name": "settings"}})
         assert await node.refused(pod) == 'MountVolume.SetUp failed for volume "data" : configmap "settings" not found'
         _config_map(node.server, color="blue")
-        await node.remounted_when_woken(pod)
-        assert (node.volumes.path(pod, "data") / "color").read_text() == "blue"
+        assert (await node.mounted_when_woken(pod) / "color").read_text() == "blue"
+
+
+@in_private_mounts
+async def test_a_volume_that_can_no_longer_be_kept_current_is_said_so_and_stays(tmp_path: Path) -> None:
+    async with _node(tmp_path) as node:
+        _config_map(node.server, color="blue")
+        place = await node.mounted(_pod({"configMap": {"name": "settings"}}))
+        node.server.handle(Request("DELETE", core("configmaps").path("default", "settings")))
+        said = 'Warning FailedMount MountVolume.SetUp failed for volume "data" : configmap "settings" not found'
+        await node.until(lambda: said in node.events)
+        assert (place / "color").read_text() == "blue"
+
+
+@in_private_mounts
+async def test_every_volume_that_is_missing_is_named(tmp_path: Path) -> None:
+    async with _node(tmp_path) as node:
+        names = ("a", "b")
+        mounts = [{"name": name, "mountPath": f"/{name}"} for name in names]
+        volumes = [{"name": name, "configMap": {"name": name}} for name in names]
+        pod = pod_of(container_of(volumeMounts=mounts), volumes=volumes)
+        assert await node.refused(pod) == 'MountVolume.SetUp failed for volume "a" : configmap "a" not found'
+        assert node.events == ['Warning FailedMount MountVolume.SetUp failed for volume "b" : configmap "b" not found']
 
 
 @in_private_mounts
@@ -146,8 +173,7 @@ async def test_what_is_optional_may_be_missing_and_may_come_later(tmp_path: Path
         place = await node.mounted(pod)
         assert [name for name in os.listdir(place) if not name.startswith("..")] == []
         _config_map(node.server, color="blue")
-        await node.remounted_when_woken(pod)
-        assert (place / "color").read_text() == "blue"
+        await node.until((place / "color").exists)
 
 
 @in_private_mounts
@@ -234,8 +260,7 @@ async def test_a_token_that_is_renewed_is_written(tmp_path: Path) -> None:
         sources = [{"serviceAccountToken": {"expirationSeconds": 1, "path": "token"}}]
         pod = _pod({"projected": {"sources": sources}})
         place = await node.mounted(pod)
-        await node.remounted_when_woken(pod)
-        assert (place / "token").read_text() == "token-2"
+        await node.until(lambda: (place / "token").read_text() != "token-1")
 
 
 @in_private_mounts
