@@ -281,10 +281,11 @@ class ProcessRuntimeClient:
 async def _receive_handles(connection: socket.socket) -> tuple[wire.StreamsAnswer, list[int]]:
     """The first bytes carry the handles; the rest of the frame may come after."""
     loop = asyncio.get_running_loop()
-    data, handles = b"", []
-    while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+    data = b""
+    handles: list[int] = []
+    while (missing := _missing(data)) > 0:
         try:
-            more, some, _, _ = socket.recv_fds(connection, 4 - len(data) if len(data) < 4 else 1 << 16, _HANDLES_MAX)
+            more, some, _, _ = socket.recv_fds(connection, missing, _HANDLES_MAX, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             readable = loop.create_future()
             loop.add_reader(connection, _set, readable)
@@ -298,6 +299,11 @@ async def _receive_handles(connection: socket.socket) -> tuple[wire.StreamsAnswe
         data += more
         handles += some
     return msgspec.msgpack.decode(data[4:], type=wire.StreamsAnswer), handles
+
+
+def _missing(data: bytes) -> int:
+    """What a frame of which this is the beginning still lacks; what comes after it is not touched."""
+    return 4 - len(data) if len(data) < 4 else 4 + int.from_bytes(data[:4], "big") - len(data)
 
 
 def _set(future: asyncio.Future[None]) -> None:

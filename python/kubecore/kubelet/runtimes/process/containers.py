@@ -199,7 +199,7 @@ class Containers:
 
     async def recover(self) -> None:
         """After the daemon's restart: a container is the process of its pid and start time; the others have exited, who knows how."""
-        self._known = self.records.load()
+        self._known = self.records.load(lambda folder: None)
         for container_id, record in list(self._known.items()):
             if record.container.state is not ContainerState.RUNNING:
                 continue

@@ -31,41 +31,27 @@ class _Saved(msgspec.Struct):
     last: int = 0
 
 
-class PodNetwork:
-    """In the network namespace that the daemon is in: the node's."""
+class Addresses:
+    """Which addresses of the range are given. Saved: the range and the last one; those in use are known to the caller."""
 
-    def __init__(self, directory: Path, *, bridge: str = "pods", mtu: int = 1500) -> None:
-        self.bridge = bridge
-        self.mtu = mtu
-        self._file = directory / "network"
+    def __init__(self, file: Path) -> None:
+        self._file = file
         self._saved = self._load()
-        self._index = 0
-        self._ports_wanted: dict[str, tuple[str, tuple[PortMapping, ...]]] = {}
-        self._ports_lock = asyncio.Lock()
-        if self._saved.pod_cidr:
-            self._make_bridge()
 
     @property
     def pod_cidr(self) -> str:
+        """ "" until the kubelet has told it."""
         return self._saved.pod_cidr
 
     @property
     def gateway(self) -> str:
         return str(next(ipaddress.ip_network(self._saved.pod_cidr).hosts()))
 
-    def condition(self) -> Condition:
-        if self._saved.pod_cidr:
-            return Condition(type="NetworkReady", status=True)
-        return Condition(
-            type="NetworkReady",
-            status=False,
-            reason="NetworkPluginNotReady",
-            message="Network plugin returns error: the node has no pod range yet",
-        )
+    @property
+    def prefix_length(self) -> int:
+        return ipaddress.ip_network(self._saved.pod_cidr).prefixlen
 
     def set_range(self, pod_cidr: str) -> None:
-        if pod_cidr == self._saved.pod_cidr:
-            return
         try:
             ipaddress.ip_network(pod_cidr)
         except ValueError as invalid:
@@ -77,7 +63,6 @@ class PodNetwork:
             )
         self._saved = _Saved(pod_cidr=pod_cidr)
         self._save()
-        self._make_bridge()
 
     def allocate(self, used: Iterable[str]) -> str:
         """The next free address. Fails when the range is full."""
@@ -97,6 +82,46 @@ class PodNetwork:
             f"no IP addresses available in range set: {network[1]}-{network[-2]}",
         )
 
+    def _load(self) -> _Saved:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=_Saved)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return _Saved()
+
+    def _save(self) -> None:
+        self._file.with_suffix(".new").write_bytes(msgspec.json.encode(self._saved))
+        self._file.with_suffix(".new").replace(self._file)
+
+
+class PodNetwork:
+    """In the network namespace that the daemon is in: the node's."""
+
+    def __init__(self, directory: Path, *, bridge: str = "pods", mtu: int = 1500) -> None:
+        self.bridge = bridge
+        self.mtu = mtu
+        self.addresses = Addresses(directory / "network")
+        self._index = 0
+        self._ports_wanted: dict[str, tuple[str, tuple[PortMapping, ...]]] = {}
+        self._ports_lock = asyncio.Lock()
+        if self.addresses.pod_cidr:
+            self._make_bridge()
+
+    def condition(self) -> Condition:
+        if self.addresses.pod_cidr:
+            return Condition(type="NetworkReady", status=True)
+        return Condition(
+            type="NetworkReady",
+            status=False,
+            reason="NetworkPluginNotReady",
+            message="Network plugin returns error: the node has no pod range yet",
+        )
+
+    def set_range(self, pod_cidr: str) -> None:
+        """The range may be told again, not changed."""
+        if pod_cidr != self.addresses.pod_cidr:
+            self.addresses.set_range(pod_cidr)
+            self._make_bridge()
+
     def connect(self, sandbox_id: str, namespace: int, inside: Netlink, address: str) -> None:
         """`namespace`: the sandbox's network namespace; `inside`: a netlink socket in it."""
         node = Netlink()
@@ -107,11 +132,10 @@ class PodNetwork:
         finally:
             node.close()
         index = inside.index_of("eth0")
-        length = ipaddress.ip_network(self._saved.pod_cidr).prefixlen
-        inside.add_address(index, address, length, connected_route=False)
+        inside.add_address(index, address, self.addresses.prefix_length, connected_route=False)
         inside.set_up(index)
-        inside.add_route(index, f"{self.gateway}/32")
-        inside.add_route(index, "0.0.0.0/0", gateway=self.gateway)
+        inside.add_route(index, f"{self.addresses.gateway}/32")
+        inside.add_route(index, "0.0.0.0/0", gateway=self.addresses.gateway)
 
     async def map_ports(self, sandbox_id: str, address: str, mappings: tuple[PortMapping, ...]) -> None:
         """Host ports of one sandbox, from now on; none take it away."""
@@ -144,8 +168,7 @@ class PodNetwork:
                 node.add_bridge(self.bridge)
                 self._index = node.index_of(self.bridge)
             node.set_up(self._index)
-            length = ipaddress.ip_network(self._saved.pod_cidr).prefixlen
-            node.add_address(self._index, self.gateway, length)
+            node.add_address(self._index, self.addresses.gateway, self.addresses.prefix_length)
         finally:
             node.close()
         _write_sysctl("net/ipv4/ip_forward", "1")
@@ -154,16 +177,6 @@ class PodNetwork:
             _write_sysctl(f"net/ipv4/conf/{name}/send_redirects", "0")
         # A host port on 127.0.0.1 is forwarded to a pod.
         _write_sysctl(f"net/ipv4/conf/{self.bridge}/route_localnet", "1")
-
-    def _load(self) -> _Saved:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_Saved)
-        except (FileNotFoundError, msgspec.DecodeError):
-            return _Saved()
-
-    def _save(self) -> None:
-        self._file.with_suffix(".new").write_bytes(msgspec.json.encode(self._saved))
-        self._file.with_suffix(".new").replace(self._file)
 
 
 def interface_of(sandbox_id: str) -> str:
@@ -190,16 +203,15 @@ def host_port_rules(wanted: Mapping[str, tuple[str, tuple[PortMapping, ...]]], b
             "  chain output { type nat hook output priority -100; fib daddr type local jump ports; }",
             "  chain postrouting { type nat hook postrouting priority srcnat;",
             f'    oifname "{bridge}" ct status dnat ip saddr 127.0.0.0/8 masquerade;',
-            f'    oifname "{bridge}" iifname "{bridge}" ct status dnat ct original proto-dst {_port_set(wanted)} masquerade;',
+            # A pod that reaches itself this way would answer itself without the node.
+            *(
+                f"    ip saddr {address} ip daddr {address} ct status dnat masquerade;"
+                for address, _ in wanted.values()
+            ),
             "  }",
             "}",
         ]
     return "\n".join(lines) + "\n"
-
-
-def _port_set(wanted: Mapping[str, tuple[str, tuple[PortMapping, ...]]]) -> str:
-    ports = sorted({each.host_port for _, mappings in wanted.values() for each in mappings})
-    return "{ " + ", ".join(str(port) for port in ports) + " }"
 
 
 async def _apply_rules(rules: str) -> None:

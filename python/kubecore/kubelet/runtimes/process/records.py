@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -76,14 +77,15 @@ class Records(Generic[Record]):
             file.write(self._encoder.encode(record))
         os.replace(target + ".new", target)
 
-    def load(self) -> dict[str, Record]:
-        """What can be read; what cannot is removed: nobody knows what it was."""
+    def load(self, release: Callable[[Path], None]) -> dict[str, Record]:
+        """What can be read; what cannot is released and removed: nobody knows what it was."""
         found: dict[str, Record] = {}
         for folder in sorted(self._directory.iterdir()):
             try:
                 found[folder.name] = self._decoder.decode((folder / _FILE).read_bytes())
             except (FileNotFoundError, msgspec.DecodeError) as failed:
                 _logger.warning("%s is not a record and goes: %s", folder, failed)
+                release(folder)
                 self.remove(folder.name)
         return found
 

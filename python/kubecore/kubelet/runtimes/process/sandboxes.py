@@ -50,7 +50,7 @@ class Sandboxes:
 
     async def recover(self) -> None:
         """After a restart: what still holds its namespaces is ready, the rest is not."""
-        self._known = self.records.load()
+        self._known = self.records.load(_release)
         for sandbox_id, record in self._known.items():
             if record.sandbox.state is not SandboxState.READY:
                 continue
@@ -93,7 +93,7 @@ class Sandboxes:
     async def run(self, config: SandboxConfig) -> str:
         options = config.security.namespaces
         on_node_network = options.network is NamespaceMode.NODE
-        if not on_node_network and not self.network.pod_cidr:
+        if not on_node_network and not self.network.addresses.pod_cidr:
             raise RuntimeFailure(
                 RuntimeCode.UNKNOWN,
                 "failed to setup network for sandbox: the node has no pod range yet",
@@ -182,7 +182,7 @@ class Sandboxes:
 
         namespaces.make(folder, kinds, hostname=config.hostname, sysctls=config.sysctls, inside=within)
         if inside:
-            address = self.network.allocate(each.address for each in self._known.values() if each.address)
+            address = self.network.addresses.allocate(each.address for each in self._known.values() if each.address)
             namespace = os.open(folder / "net", os.O_RDONLY | os.O_CLOEXEC)
             try:
                 self.network.connect(sandbox.id, namespace, inside[0], address)
@@ -214,11 +214,16 @@ class Sandboxes:
     def _take_down(self, sandbox_id: str, folder: Path) -> None:
         # The kernel takes both ends of the veth pair away with the namespace, in its own time: deleting one here would hold the
         # loop for a grace period of the kernel's.
-        namespaces.release(folder)
-        namespaces.unmount(folder / "shm")
+        _release(folder)
         pause = self._pauses.pop(sandbox_id, None)
         if pause is not None:
             pause.signal(signal.SIGKILL)
+
+
+def _release(folder: Path) -> None:
+    """What is mounted in a sandbox's folder."""
+    namespaces.release(folder)
+    namespaces.unmount(folder / "shm")
 
 
 def _write_names(folder: Path, config: SandboxConfig) -> None:

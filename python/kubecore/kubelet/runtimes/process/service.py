@@ -319,7 +319,7 @@ class ProcessRuntime:
             message = (
                 f"failed to execute portforward in network namespace {record.sandbox.network_namespace!r}: failed to connect to "
                 f'localhost:{port} inside namespace "{sandbox_id}", IPv4: dial tcp4 127.0.0.1:{port}: connect: '
-                f"{(failed.strerror or str(failed)).lower()}"
+                f"{os.strerror(failed.errno or 0).lower()}"
             )
             raise RuntimeFailure(RuntimeCode.UNKNOWN, message) from failed
         return Opened({"connection": connection.detach()})

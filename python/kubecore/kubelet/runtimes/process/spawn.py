@@ -25,6 +25,7 @@ from kubecore.kubelet.runtimes.process.launch import STATUS_BYTES_MAX, Launch, r
 NEW_NAMESPACE = -1
 NODE_NAMESPACE = -2
 EXIT_CODE_UNKNOWN = 255
+_STATE, _START_TICKS, _EXIT_STATUS = 0, 19, 49
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 1 << 3
 _PIDFD_INFO_BYTES = 64
@@ -76,7 +77,7 @@ class Child:
 
     def _ask_kernel(self, rounds: int) -> None:
         """The exit code is there once the process's parent has reaped it, which is a moment after it ended."""
-        found = _exit_of_a_strangers_child(self.handle)
+        found = _exit_of_a_strangers_child(self.handle, self.pid)
         if found.known or rounds == 0:
             self._end(found)
         else:
@@ -186,11 +187,16 @@ def adopt(pid: int, started_ticks: int) -> Child | None:
 
 def start_ticks(pid: int) -> int:
     """When the process started, in clock ticks since boot; 0 if there is none."""
+    return int(_stat(pid, _START_TICKS) or 0)
+
+
+def _stat(pid: int, field: int) -> str:
+    """A field of /proc/PID/stat, counted after the name, which may have anything in it. "" without such a process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[19])
+            return file.read().rpartition(")")[2].split()[field]
     except (FileNotFoundError, ProcessLookupError):
-        return 0
+        return ""
 
 
 def _exit_of(status: int) -> Exit:
@@ -200,8 +206,11 @@ def _exit_of(status: int) -> Exit:
     return Exit(os.WEXITSTATUS(status))
 
 
-def _exit_of_a_strangers_child(handle: int) -> Exit:
-    """Its parent reaped it; newer kernels (6.15) keep the exit code with the pidfd."""
+def _exit_of_a_strangers_child(handle: int, pid: int) -> Exit:
+    """Until its parent reaps it /proc has the exit code; then newer kernels (6.15) have it with the pidfd."""
+    state, status = _stat(pid, _STATE), _stat(pid, _EXIT_STATUS)
+    if state == "Z":
+        return _exit_of(int(status))
     request = bytearray(struct.pack("=Q", _PIDFD_INFO_EXIT).ljust(_PIDFD_INFO_BYTES, b"\0"))
     try:
         ioctl(handle, _PIDFD_GET_INFO, request)

@@ -1,0 +1,118 @@
+"""Who dies and what goes on: the kubelet, the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from kubecore.kubelet.runtimes.process import connect, spawn
+from kubecore.kubelet.runtimes.protocol import ContainerEvent, ContainerState, EventKind, SandboxSecurity, SandboxState
+from support.process_runtime import Node, log_lines, until
+
+
+async def test_another_client_finds_what_the_first_left(on_node: Node) -> None:
+    container = await on_node.started(await on_node.sandbox(), "exec sleep 1000")
+    await on_node.runtime.close()
+    other = connect(on_node.socket)
+    (found,) = await other.list_containers()
+    assert (found.id, found.state) == (container, ContainerState.RUNNING)
+    await other.close()
+
+
+async def test_a_daemon_that_was_killed_leaves_containers_running_and_the_next_adopts_them(pod_node: Node) -> None:
+    sandbox = await pod_node.sandbox(security=SandboxSecurity())
+    container = await pod_node.started(
+        sandbox, "i=0; while test ! -e /tmp/end; do i=$((i+1)); echo line $i; sleep 0.02; done; echo last; exit 6"
+    )
+    before = await pod_node.runtime.container_status(container)
+    await pod_node.says(container, "line 3")
+    pod_node.kill()
+    await pod_node.start()
+    after = await pod_node.runtime.container_status(container)
+    assert after == before
+    assert (await pod_node.runtime.pod_sandbox_status(sandbox)).state is SandboxState.READY
+    result = await pod_node.runtime.exec_sync(container, ["touch", "/tmp/end"], 10)
+    assert result.exit_code == 0
+    ended = await pod_node.ended(container)
+    lines = [text for _, _, text in log_lines(ended.log_path)]
+    assert lines[-1] == "last"
+    numbers = [int(line.split()[1]) for line in lines[:-1]]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert ended.exit_code == 6
+
+
+async def test_what_ended_while_no_daemon_ran_has_exited_and_says_why(on_node: Node) -> None:
+    container = await on_node.started(await on_node.sandbox(), "exec sleep 1000")
+    pid = (await on_node.runtime.container_status(container)).pid
+    on_node.kill()
+    os.kill(pid, 9)
+    await on_node.start()
+    ended = await on_node.ended(container)
+    assert (ended.state, ended.reason, ended.pid) == (ContainerState.EXITED, "Error", 0)
+    # Who reaps orphans on this machine decides whether there is a code left to read.
+    assert ended.exit_code == 137 or "its exit code is not known" in ended.message
+
+
+async def test_a_pid_that_belongs_to_somebody_else_is_not_adopted(on_node: Node) -> None:
+    own = os.getpid()
+    assert spawn.adopt(own, spawn.start_ticks(own) + 1) is None
+    assert spawn.start_ticks(1 << 22) == 0
+    assert on_node.daemon_pid
+
+
+async def test_images_and_addresses_are_known_again(pod_node: Node) -> None:
+    sandbox = await pod_node.sandbox(security=SandboxSecurity())
+    await pod_node.runtime.pull_image("busybox", None)
+    images = await pod_node.runtime.list_images()
+    pod_node.kill()
+    await pod_node.start()
+    assert await pod_node.runtime.list_images() == images
+    other = await pod_node.sandbox("other", security=SandboxSecurity())
+    first, second = [(await pod_node.runtime.pod_sandbox_status(each)).ips for each in (sandbox, other)]
+    assert first != second
+
+
+async def test_an_unreadable_record_is_swept(on_node: Node) -> None:
+    sandbox = await on_node.sandbox()
+    on_node.kill()
+    _spoil(on_node.root / "sandboxes" / sandbox / "record")
+    await on_node.start()
+    assert await on_node.runtime.list_pod_sandboxes() == []
+    assert not (on_node.root / "sandboxes" / sandbox).exists()
+
+
+async def _next(events: AsyncIterator[ContainerEvent]) -> ContainerEvent:
+    return await anext(events)
+
+
+def _spoil(file: Path) -> None:
+    file.write_bytes(b"\xc1 half a rec")
+
+
+async def test_events_tell_a_containers_life(on_node: Node) -> None:
+    events = on_node.runtime.events()
+    first = asyncio.ensure_future(_next(events))
+    await on_node.runtime.version()
+
+    async def subscribed() -> bool:
+        sandbox = await on_node.sandbox()
+        await on_node.runtime.remove_pod_sandbox(sandbox)
+        return first.done()
+
+    await until(subscribed)
+    sandbox = await on_node.sandbox("told")
+    container = await on_node.started(sandbox, "exit 0")
+    await on_node.ended(container)
+    await on_node.runtime.remove_pod_sandbox(sandbox)
+    seen = [first.result()]
+    while not (seen[-1].container_id == sandbox and seen[-1].kind is EventKind.DELETED):
+        seen.append(await anext(events))
+    assert [event.kind for event in seen if event.container_id == container] == [
+        EventKind.CREATED,
+        EventKind.STARTED,
+        EventKind.STOPPED,
+        EventKind.DELETED,
+    ]
+    assert {event.pod_uid for event in seen if event.sandbox_id == sandbox} == {"uid-told"}
