@@ -2,7 +2,8 @@ from typing import Any
 
 from kubecore.api.scheme import core
 from kubecore.client import Client
-from kubecore.controllers.service import FINALIZER, LoadBalancerError
+from kubecore.controllers.load_balancer import LoadBalancerError
+from kubecore.controllers.service import FINALIZER
 from support.controllers import run, world
 
 Object = dict[str, Any]
@@ -15,6 +16,9 @@ class Provider:
         self.failures = failures
         self.targets: list[list[str]] = []
         self.deleted: list[str] = []
+
+    async def start(self, services: list[Object]) -> None:
+        return
 
     async def ensure(self, service: Object, nodes: list[Object]) -> list[Object]:
         if self.failures:
