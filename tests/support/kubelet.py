@@ -16,7 +16,7 @@ from kubecore.api.clock import LoopClock
 from kubecore.api.scheme import core
 from kubecore.client import Client
 from kubecore.kubelet.configuration import KubeletConfiguration, convert
-from kubecore.kubelet.kubelet import Kubelet, Place, Rooms
+from kubecore.kubelet.kubelet import Kubelet, Place
 from kubecore.kubelet.runtimes.protocol import (
     ContainerConfig,
     ContainerMetadata,
@@ -25,7 +25,7 @@ from kubecore.kubelet.runtimes.protocol import (
     SandboxSecurity,
 )
 from kubecore.kubelet.runtimes.protocol import NamespaceMode as Mode
-from kubecore.kubelet.seams import ContainerContext, Eviction, MountFailure, ProbeKind
+from kubecore.kubelet.seams import ContainerContext, Eviction, MountFailure, ProbeKind, Rooms
 from kubecore.kubelet.stats.samples import Machine
 from support.fake_apiserver import FakeServer, FakeTransport
 from support.fake_runtime import FakeRuntime

@@ -11,10 +11,9 @@ import asyncio
 import logging
 import random
 import socket
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kubecore.api.clock import Clock
 from kubecore.api.meta import Object
@@ -30,19 +29,13 @@ from kubecore.kubelet.lifecycle import Hooks, HttpGet, http_get
 from kubecore.kubelet.log_rotation import LogRotation
 from kubecore.kubelet.node_status import NodeStatus
 from kubecore.kubelet.pod_manager import PodManager
+from kubecore.kubelet.rooms import furnish
 from kubecore.kubelet.runtime_view import RuntimeView
 from kubecore.kubelet.runtimes.protocol import Container, ContainerState, Runtime, RuntimeFailure
-from kubecore.kubelet.seams import (
-    Admission,
-    ContainerSettings,
-    Eviction,
-    NodeCondition,
-    Probes,
-    Rejection,
-    Volumes,
-)
+from kubecore.kubelet.seams import Eviction, Rejection, Rooms
 from kubecore.kubelet.sources import ApiSource
 from kubecore.kubelet.static import StaticPods
+from kubecore.kubelet.stats import NodeReader
 from kubecore.kubelet.stats.samples import Machine
 from kubecore.kubelet.status_manager import StatusManager
 from kubecore.kubelet.termination import TerminationMessages
@@ -67,22 +60,6 @@ class Place:
     log_directory: Path = Path("/var/log")
 
 
-Loop = Callable[[], Coroutine[Any, Any, None]]
-
-
-@dataclass(slots=True)
-class Rooms:
-    """What a kubelet's neighbours bring. `loops` run beside the kubelet's own, from when it has listed the runtime."""
-
-    volumes: Volumes
-    settings: ContainerSettings
-    probes: Probes
-    admissions: Sequence[Admission] = ()
-    pressure: Callable[[], Sequence[NodeCondition]] = tuple
-    problems: Callable[[], Sequence[str]] = tuple
-    loops: Sequence[Loop] = ()
-
-
 MakeRooms = Callable[["Kubelet"], Rooms]
 
 
@@ -98,19 +75,20 @@ class Kubelet:
         *,
         place: Place,
         randomness: random.Random,
-        machine: Machine,
-        rooms: MakeRooms,
+        machine: Machine | None = None,
+        rooms: MakeRooms = furnish,
         get: HttpGet = http_get,
     ) -> None:
-        """`rooms` is called once, when `client`, `pods`, `recorder` and the other attributes are there. `get`: how hooks
-        ask a pod over HTTP."""
+        """`machine`: what the node is made of, read from the system if it is not given. `rooms` is called once, when
+        `client`, `pods`, `recorder` and the other attributes are there. `get`: how hooks ask a pod over HTTP."""
+        place.root_directory.mkdir(parents=True, exist_ok=True, mode=0o750)
         self.client = client
         self.runtime = runtime
         self.configuration = configuration
         self.clock = clock
         self.place = place
         self.randomness = randomness
-        self.machine = machine
+        self.machine = machine or NodeReader(root_directory=place.root_directory).machine
         self.recorder = EventRecorder(client, component="kubelet", clock=clock, host=place.node_name)
         self.directories = Directories(place.root_directory, Path(configuration.pod_logs_dir))
         self.view = RuntimeView(runtime, self.wake)
@@ -127,7 +105,7 @@ class Kubelet:
             hostname=place.node_name,
             addresses=place.node_ips or (own_address(),),
             labels=place.node_labels,
-            machine=machine,
+            machine=self.machine,
             root_directory=place.root_directory,
             randomness=randomness,
             pressure=lambda: self.rooms.pressure(),
@@ -222,7 +200,6 @@ class Kubelet:
 
     async def run(self) -> None:
         """Until cancelled."""
-        self.place.root_directory.mkdir(parents=True, exist_ok=True, mode=0o750)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.recorder.run(), name="kubelet events")
             tasks.create_task(self.node_status.run(), name="node status")

@@ -7,10 +7,10 @@ a static pod is the uid of the file's pod, not of its mirror.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from kubecore.api.meta import Object
 from kubecore.kubelet.runtimes.protocol import (
@@ -70,7 +70,7 @@ class Pods(Protocol):
 
 
 class MountFailure(Exception):
-    """The pod's volumes are not all there. The text is the FailedMount event's message."""
+    """The pod's volumes are not all there."""
 
 
 class ConfigurationFailure(Exception):
@@ -87,7 +87,7 @@ class Volumes(Protocol):
 
     async def mount(self, pod: Object) -> None:
         """Returns when every volume of the pod is on disk; again and again cheap. Raises MountFailure when it cannot be
-        now: the worker says so in a FailedMount event, and asks again with back-off or when woken."""
+        now, having said so in FailedMount events: the worker asks again with back-off or when woken."""
         ...
 
     async def unmount(self, uid: str) -> None:
@@ -209,13 +209,22 @@ class NodeCondition:
     message: str
 
 
-class Pressure(Protocol):
-    """`eviction.py`: what the node's status asks."""
-
-    def conditions(self) -> Sequence[NodeCondition]: ...
+# ── all of it ──
 
 
-class Shutdown(Protocol):
-    """`shutdown.py`: what the node's status asks."""
+Loop = Callable[[], Coroutine[Any, Any, None]]
 
-    def is_shutting_down(self) -> bool: ...
+
+@dataclass(slots=True)
+class Rooms:
+    """What a kubelet's neighbours bring. `loops` run beside the kubelet's own, from when it has listed the runtime."""
+
+    volumes: Volumes
+    settings: ContainerSettings
+    probes: Probes
+    admissions: Sequence[Admission] = ()
+    pressure: Callable[[], Sequence[NodeCondition]] = tuple
+    """Eviction's: the conditions that are not as they should be."""
+    problems: Callable[[], Sequence[str]] = tuple
+    """Why the node is not ready, beside its runtime: `node is shutting down`."""
+    loops: Sequence[Loop] = ()

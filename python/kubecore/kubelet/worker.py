@@ -105,6 +105,8 @@ class Worker:
         self._stopped = asyncio.Event()
         self._waiting: dict[str, tuple[str, str]] = {}
         self._held: dict[str, float] = {}
+        self._lacking: set[str] = set()
+        """Held containers that wait for something in the API: tried again whenever the pod is woken."""
         self._told: set[str] = set()
         self._prepared = False
         self._is_rejected = False
@@ -214,6 +216,10 @@ class Worker:
                 await self._woken.wait()
         except TimeoutError:
             return
+        for name in self._lacking:
+            # What it lacks may be there now.
+            self._held.pop(name, None)
+        self._lacking.clear()
 
     # ── SYNCING ──
 
@@ -307,11 +313,7 @@ class Worker:
             parts.containers.say(self.pod, None, "Warning", "NetworkNotReady", message)
             raise MountFailure(message)
         parts.directories.make_pod(self.pod)
-        try:
-            await parts.volumes.mount(self.pod)
-        except MountFailure as failure:
-            parts.containers.say(self.pod, None, "Warning", "FailedMount", str(failure))
-            raise
+        await parts.volumes.mount(self.pod)
         parts.probes.add(self.pod)
         self._prepared = True
 
@@ -371,6 +373,8 @@ class Worker:
         except StartFailure as failure:
             self._waiting[name] = (failure.reason, failure.message)
             self._held[name] = self._hold(failure)
+            if failure.reason == "CreateContainerConfigError":
+                self._lacking.add(name)
             return start.kind is not Kind.INIT or pods.is_sidecar(start.container)
         self._waiting.pop(name, None)
         self._held.pop(name, None)
