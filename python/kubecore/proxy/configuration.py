@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import yaml
@@ -71,7 +71,7 @@ class KubeProxyConfiguration(Part, frozen=True, kw_only=True):
     hostname_override: str = ""
     client_connection: ClientConnection = ClientConnection()
     cluster_cidr: str = msgspec.field(name="clusterCIDR", default="")
-    detect_local_mode: str = ""
+    detect_local_mode: Literal["", "ClusterCIDR", "NodeCIDR", "BridgeInterface", "InterfaceNamePrefix"] = ""
     detect_local: DetectLocal = DetectLocal()
     node_port_addresses: tuple[str, ...] = ()
     nftables: Nftables = Nftables()
