@@ -20,7 +20,7 @@ from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.container_config import ContainerSettings
 from kubecore.kubelet.environment import Environment
 from kubecore.kubelet.kubelet import Kubelet, Place, Rooms
-from kubecore.kubelet.objects import ObjectCache, PodObjects
+from kubecore.kubelet.objects import PodObjects
 from kubecore.kubelet.pod_cgroups import PodCgroups
 from kubecore.kubelet.probes import ProbeManager
 from kubecore.kubelet.resources import Enforcement
@@ -50,7 +50,7 @@ def assemble(
 
     def rooms(kubelet: Kubelet) -> Rooms:
         services = Informer(client, core("services"), randomness=random.Random(randomness.random()))
-        objects = PodObjects(_cache(kubelet, "configmaps"), _cache(kubelet, "secrets"))
+        objects = PodObjects(client, randomness=random.Random(randomness.random()), wake=kubelet.wake)
 
         def allocatable() -> Mapping[str, Any] | None:
             found: Mapping[str, Any] | None = (kubelet.node_status.node or {}).get("status", {}).get("allocatable")
@@ -63,7 +63,7 @@ def assemble(
             tokens=Tokens(client, clock=clock, randomness=randomness),
             mounter=LinuxMounter(),
             clock=clock,
-            wake=kubelet.wake,
+            recorder=kubelet.recorder,
             allocatable=allocatable,
         )
         enforcement = Enforcement(
@@ -107,11 +107,6 @@ def assemble(
         machine=reader.machine,
         rooms=rooms,
     )
-
-
-def _cache(kubelet: Kubelet, plural: str) -> ObjectCache:
-    own = random.Random(kubelet.randomness.random())
-    return ObjectCache(kubelet.client, core(plural), randomness=own, wake=kubelet.wake)
 
 
 def _pod_cgroups(

@@ -13,7 +13,7 @@ import struct
 
 _NLMSG_ERROR = 2
 _NLM_F_REQUEST, _NLM_F_ACK, _NLM_F_REPLACE, _NLM_F_EXCL, _NLM_F_CREATE = 1, 4, 0x100, 0x200, 0x400
-_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 17, 18, 20, 24
+_RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK, _RTM_SETLINK, _RTM_NEWADDR, _RTM_NEWROUTE = 16, 17, 18, 19, 20, 24
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_PROTINFO, _IFLA_LINKINFO, _IFLA_NET_NS_FD = (
     1,
     3,
@@ -90,7 +90,8 @@ class Netlink:
         """The bridge may send a frame back through the port it came from: a pod reaches itself by its Service."""
         mode = _attribute(_IFLA_PROTINFO | _NLA_F_NESTED, _attribute(_IFLA_BRPORT_MODE, b"\1"))
         message = struct.pack("=BxHiII", socket.AF_BRIDGE, 0, index, 0, 0) + mode
-        self._ask(_RTM_NEWLINK, 0, message)
+        # With NEWLINK the kernel says yes and does nothing.
+        self._ask(_RTM_SETLINK, 0, message)
 
     def set_up(self, index: int) -> None:
         self._ask(_RTM_NEWLINK, 0, _link(index, up=True))
