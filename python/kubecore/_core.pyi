@@ -340,9 +340,6 @@ class PodChange:
     @property
     def changed(self) -> bool:
         """New, or it asks for something else than before."""
-    @property
-    def frees(self) -> bool:
-        """A node may have more room than before."""
 
 @final
 class Failure:
@@ -363,11 +360,23 @@ class Failure:
     def undecided(self) -> list[str]:
         """Field paths of hard constraints that no filter here decides. The pod was not tried."""
     @property
-    def preemption(self) -> Literal["not considered", "never", "useless", "would help"]:
-        """Whether evicting less important pods would have helped. never: the pod's preemptionPolicy. Nothing is evicted."""
+    def preemption(self) -> Literal["not considered", "not eligible", "useless", "nominated"]:
+        """What came of looking for less important pods to evict."""
+    @property
+    def not_eligible(self) -> str | None:
+        """For not eligible: why, in upstream's words."""
     @property
     def preemption_reasons(self) -> list[tuple[str, int]]:
         """For useless: (reason, nodes)."""
+    @property
+    def nominated_node(self) -> str | None:
+        """For nominated: the node that the kernel keeps for the pod until it is placed."""
+    @property
+    def victims(self) -> list[tuple[str, str, bool]]:
+        """For nominated: (key, uid, being deleted already), the most important first. The caller evicts them."""
+    @property
+    def outranked(self) -> list[str]:
+        """For nominated: less important pods (keys) that the node was kept for. The kernel has taken that back."""
 
 @final
 class Kernel:
@@ -381,22 +390,24 @@ class Kernel:
     """
     def __new__(cls, *, seed: int = 0, scheduler_name: str = "default-scheduler") -> Self:
         """`seed`: 0 to 2**64-1."""
-    def node_event(
-        self, type: str, body: bytes
-    ) -> list[Literal["added", "removed", "allocatable", "labels", "taints"]]:
-        """A node's watch event (ADDED, MODIFIED, DELETED; encoded object). Says what changed for scheduling; empty: nothing. Raises
-        ValueError (not a Node, another type)."""
+    def node_event(self, type: str, body: bytes) -> bool:
+        """A node's watch event (ADDED, MODIFIED, DELETED; encoded object). True if it says something new. Raises ValueError (not a Node,
+        another type)."""
+    def take_woken(self) -> list[str]:
+        """The pods that failed and that something may have helped since: events, and `forget`. In order; each once."""
     def pod_events(self, events: Sequence[tuple[str, bytes]]) -> list[PodChange | ValueError]:
         """Pods' watch events, in order; one that cannot be read is a ValueError in its place, not raised. An event without a node
         leaves an assumption standing; the same name with another uid is another pod. Raises ValueError for another type of event."""
     def related_event(self, resource: str, type: str, body: bytes) -> None:
         """A watch event of another object that decisions depend on: namespaces, services, replicationcontrollers, replicasets,
-        statefulsets. Raises ValueError (not such an object, another resource or type)."""
+        statefulsets, poddisruptionbudgets. Raises ValueError (not such an object, another resource or type)."""
     def schedule(self, keys: list[str]) -> list[tuple[str, str | None, Failure | None]]:
         """Decides in the order given, each pod seeing those before it: (key, node, None), now assumed there; (key, None, failure);
         (key, None, None) if it is not pending any more. The same as one call for each key."""
     def forget(self, key: str) -> bool:
         """Takes an assumption back: the binding failed. The pod is pending again. False if none stood."""
+    def spare(self, key: str) -> None:
+        """A victim could not be evicted."""
     def node_of(self, key: str) -> str | None:
         """The node a pod is on or assumed on."""
     def explain(self, pod: bytes) -> tuple[str | None, Failure]:

@@ -146,6 +146,10 @@ class Model:
         listed = self.nodes[name]["status"]["allocatable"]
         return {resource: whole(resource, quantity(text)) for resource, text in listed.items()}
 
+    @staticmethod
+    def own_requests(pod: Object) -> dict[str, int]:
+        return requests(pod["spec"])
+
     def refusal(self, pod: Object, node: Object) -> list[str]:
         """The first plugin's reasons; empty if the node will do."""
         spec, there = pod["spec"], self.running.get(node["metadata"]["name"], [])

@@ -25,6 +25,10 @@ def gated(gates: Sequence[str]) -> str:
     return f"waiting for scheduling gates: [{' '.join(gates)}] (spec.schedulingGates)"
 
 
+def preempted(preemptor_uid: str, node: str) -> str:
+    return f"Preempted by pod {preemptor_uid} on node {node}"
+
+
 def undecided(fields: Sequence[str]) -> str:
     """Hard constraints that the plugin table has no row for yet."""
     verb = "is" if len(fields) == 1 else "are"
@@ -43,13 +47,11 @@ def failed(failure: Failure) -> str:
 
 def _preemption(failure: Failure) -> str:
     match failure.preemption:
-        case "never":
-            found = "not eligible due to preemptionPolicy=Never."
+        case "not eligible":
+            found = failure.not_eligible or ""
         case "useless":
             found = f"0/{failure.nodes} nodes are available:{_counted(failure.preemption_reasons)}"
-        case "would help":
-            found = "less important pods are in the way, but this scheduler does not evict them yet."
-        case "not considered":
+        case "nominated" | "not considered":
             return ""
     return f" {NO_CLAIMS}, preemption: {found}"
 

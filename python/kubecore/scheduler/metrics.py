@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 DURATIONS = tuple(0.001 * 2**power for power in range(15))
 SLI_DURATIONS = tuple(0.01 * 2**power for power in range(20))
 ATTEMPTS = (1, 2, 4, 8, 16)
+VICTIMS = (1, 2, 4, 8, 16, 32, 64)
 QUEUES = ("active", "backoff", "unschedulable", "gated")
 
 
@@ -49,6 +50,8 @@ class SchedulerMetrics(Collector):
         self._attempts = {"scheduled": 0, "unschedulable": 0, "error": 0}
         self._algorithm = _Histogram(DURATIONS)
         self._pod_attempts = _Histogram(ATTEMPTS)
+        self._preemptions = 0
+        self._victims = _Histogram(VICTIMS)
         self._sli: dict[str, _Histogram] = {}
         self.registry.register(self)
 
@@ -58,6 +61,11 @@ class SchedulerMetrics(Collector):
 
     def chose(self, seconds: float) -> None:
         self._algorithm.observe(seconds)
+
+    def tried_to_preempt(self, victims: int) -> None:
+        self._preemptions += 1
+        if victims:
+            self._victims.observe(victims)
 
     def bound(self, attempts: int, seconds: float) -> None:
         self._pod_attempts.observe(attempts)
@@ -87,6 +95,12 @@ class SchedulerMetrics(Collector):
         pod_attempts = HistogramMetricFamily("scheduler_pod_scheduling_attempts", "Attempts until a pod was bound.")
         self._pod_attempts.add_to(pod_attempts, ())
         yield pod_attempts
+        yield CounterMetricFamily(
+            "scheduler_preemption_attempts", "Attempts to make room by evicting pods.", value=self._preemptions
+        )
+        victims = HistogramMetricFamily("scheduler_preemption_victims", "Victims of a preemption.")
+        self._victims.add_to(victims, ())
+        yield victims
         sli = HistogramMetricFamily(
             "scheduler_pod_scheduling_sli_duration_seconds",
             "Time from when a pod entered the queue until it was bound.",

@@ -1,7 +1,7 @@
 """The pods that want a node, in the order in which they get a turn.
 
 ```
-          put                     pop                        failed(helped_by)
+          put                     pop                        failed
  new pod ─────▶ active ──────────────────▶ (being scheduled) ───────────────▶ unschedulable
    │              ▲  ▲                          │                                │    │
    ▼ gate         │  └──── backoff ◀────────────┘ error                          │    │
@@ -11,21 +11,22 @@
                   └───────────────────────────────────────────────────────────────────┘
 ```
 
-In: keys and what happened to them. Out: keys by priority, then by how long they have been in the queue. Time comes
-from the clock that is handed in; nothing here sleeps: the owner asks `next_seconds` and comes back. Memory: one entry
-a pending pod.
+In: keys and what happened to them. Out: keys by priority, then by how long they have been in the queue. As upstream, a
+pod that backs off after it fitted nowhere gets its turn early if nobody else waits; one that backs off after an error
+does not. Time comes from the clock that is handed in; nothing here sleeps: the owner asks `next_seconds` and comes
+back. Memory: one entry a pending pod.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Set
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
 from kubecore.api.clock import Clock
-from kubecore.scheduler.profile import Happening
 
 BACKOFF_FIRST_SECONDS = 1.0
 BACKOFF_LONGEST_SECONDS = 10.0
@@ -52,18 +53,26 @@ class Entry:
     first_queued: float
     place: Place = Place.ACTIVE
     attempts: int = 0
-    tried: float = 0.0
-    helped_by: Set[Happening] = field(default_factory=frozenset)
+    unschedulable: int = 0
+    """How often it fitted nowhere."""
+    errors: int = 0
+    """Errors since it last fitted nowhere."""
     turn: int = 0
     """Raised at each move: entries left behind in a heap are told by it."""
 
 
-def backoff_seconds(attempts: int) -> float:
-    """1, 2, 4, 8, 10, 10… seconds after each failed attempt."""
-    if attempts <= 0:
+def backoff_seconds(failures: int) -> float:
+    """1, 2, 4, 8, 10, 10… seconds after each failure."""
+    if failures <= 0:
         return 0.0
     # Past a few doublings it is the longest anyway: no need for a huge power.
-    return min(BACKOFF_FIRST_SECONDS * 2.0 ** min(attempts - 1, 10), BACKOFF_LONGEST_SECONDS)
+    return min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 10), BACKOFF_LONGEST_SECONDS)
+
+
+def backoff_ends(entry: Entry) -> float:
+    """Backoffs end with a full second, so that among those that end together the most important comes first."""
+    failures = entry.errors or entry.unschedulable
+    return math.floor(entry.queued + backoff_seconds(failures)) + 1.0 if failures else 0.0
 
 
 class SchedulingQueue:
@@ -72,8 +81,11 @@ class SchedulingQueue:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._entries: dict[str, Entry] = {}
-        self._active: list[tuple[int, float, int, str, int]] = []
-        self._backoff: list[tuple[float, int, str, int]] = []
+        self._active: list[tuple[float, int, float, int, str]] = []
+        self._backoff: list[tuple[float, int, float, int, str]] = []
+        """By end, then as the active ones. Pods that fitted nowhere."""
+        self._errors: list[tuple[float, int, float, int, str]] = []
+        """The same after an error."""
         self._unschedulable: dict[str, Entry] = {}
         self._moves = 0
 
@@ -130,11 +142,12 @@ class SchedulingQueue:
         self._unschedulable.pop(key, None)
         return self._entries.pop(key, None)
 
-    def failed(self, key: str, helped_by: Set[Happening]) -> None:
-        """It fits nowhere: it waits until something happens that may help."""
+    def failed(self, key: str) -> None:
+        """It fits nowhere: it waits until it is woken."""
         entry = self._entries.get(key)
         if entry is not None:
-            entry.helped_by = helped_by
+            entry.unschedulable += 1
+            entry.errors = 0
             entry.queued = self._clock.monotonic()
             self._move(entry, Place.UNSCHEDULABLE)
             self._unschedulable[key] = entry
@@ -143,15 +156,16 @@ class SchedulingQueue:
         """Not the pod's fault (its binding failed): it is tried again after its backoff."""
         entry = self._entries.get(key)
         if entry is not None:
+            entry.errors += 1
             entry.queued = self._clock.monotonic()
             self._activate_or_back_off(entry)
 
-    def wake(self, happenings: Set[Happening]) -> int:
-        """Something happened that may help: gives how many pods it brought back."""
-        helped = [entry for entry in self._unschedulable.values() if not happenings.isdisjoint(entry.helped_by)]
-        for entry in helped:
-            self._activate_or_back_off(entry)
-        return len(helped)
+    def wake(self, keys: Iterable[str]) -> None:
+        """Something happened that may help these."""
+        for key in keys:
+            entry = self._unschedulable.get(key)
+            if entry is not None:
+                self._activate_or_back_off(entry)
 
     # ── turns ──
 
@@ -159,25 +173,23 @@ class SchedulingQueue:
         """The next pods to decide, at most `limit`, first the most important, then the longest in the queue."""
         self._flush()
         keys: list[str] = []
-        now = self._clock.monotonic()
-        while self._active and len(keys) < limit:
-            _, _, _, key, turn = heapq.heappop(self._active)
-            entry = self._entries.get(key)
-            if entry is None or entry.turn != turn:
+        while len(keys) < limit and (self._active or self._backoff):
+            *_, turn, key = heapq.heappop(self._active or self._backoff)
+            if self._is_stale(key, turn):
                 continue
+            entry = self._entries[key]
             self._move(entry, Place.IN_FLIGHT)
             entry.attempts += 1
-            entry.tried = now
             keys.append(key)
         return keys
 
     def next_seconds(self) -> float | None:
         """How long until a pod may get a turn: 0 if one waits; None if only an event can bring one."""
         self._trim()
-        if self._active:
+        if self._active or self._backoff:
             return 0.0
         now = self._clock.monotonic()
-        times = [self._backoff[0][0]] if self._backoff else []
+        times = [self._errors[0][0]] if self._errors else []
         times += [entry.queued + UNSCHEDULABLE_LONGEST_SECONDS for entry in self._longest_unschedulable(1)]
         return max(0.0, min(times) - now) if times else None
 
@@ -186,11 +198,11 @@ class SchedulingQueue:
     def _flush(self) -> None:
         """Backoffs that are over, and pods that have waited longest."""
         now = self._clock.monotonic()
-        while self._backoff and self._backoff[0][0] <= now:
-            _, _, key, turn = heapq.heappop(self._backoff)
-            entry = self._entries.get(key)
-            if entry is not None and entry.turn == turn:
-                self._activate(entry)
+        for heap in (self._backoff, self._errors):
+            while heap and heap[0][0] <= now:
+                *_, turn, key = heapq.heappop(heap)
+                if not self._is_stale(key, turn):
+                    self._activate(self._entries[key])
         for entry in self._longest_unschedulable(len(self._unschedulable)):
             if now - entry.queued < UNSCHEDULABLE_LONGEST_SECONDS:
                 return
@@ -201,10 +213,9 @@ class SchedulingQueue:
         return list(islice(self._unschedulable.values(), count))
 
     def _trim(self) -> None:
-        while self._active and self._is_stale(self._active[0][3], self._active[0][4]):
-            heapq.heappop(self._active)
-        while self._backoff and self._is_stale(self._backoff[0][2], self._backoff[0][3]):
-            heapq.heappop(self._backoff)
+        for heap in (self._active, self._backoff, self._errors):
+            while heap and self._is_stale(heap[0][-1], heap[0][-2]):
+                heapq.heappop(heap)
 
     def _is_stale(self, key: str, turn: int) -> bool:
         entry = self._entries.get(key)
@@ -218,12 +229,13 @@ class SchedulingQueue:
 
     def _activate(self, entry: Entry) -> None:
         self._move(entry, Place.ACTIVE)
-        heapq.heappush(self._active, (-entry.priority, entry.queued, entry.turn, entry.key, entry.turn))
+        heapq.heappush(self._active, (0.0, -entry.priority, entry.queued, entry.turn, entry.key))
 
     def _activate_or_back_off(self, entry: Entry) -> None:
-        until = entry.tried + backoff_seconds(entry.attempts)
-        if until <= self._clock.monotonic():
+        ends = backoff_ends(entry)
+        if ends <= self._clock.monotonic():
             self._activate(entry)
             return
         self._move(entry, Place.BACKOFF)
-        heapq.heappush(self._backoff, (until, entry.turn, entry.key, entry.turn))
+        heap = self._errors if entry.errors else self._backoff
+        heapq.heappush(heap, (ends, -entry.priority, entry.queued, entry.turn, entry.key))

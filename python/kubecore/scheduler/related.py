@@ -1,4 +1,5 @@
-"""What decisions depend on besides pods and nodes: namespaces' labels, and who belongs together (services, controllers).
+"""What decisions depend on besides pods and nodes: namespaces' labels, who belongs together (services, controllers), and
+who may be evicted (disruption budgets).
 
 In: watches of those resources. Out: their encoded events, into the kernel.
 """
@@ -22,6 +23,7 @@ RESOURCES: tuple[Resource, ...] = (
     core("replicationcontrollers"),
     resource("apps", "v1", "replicasets"),
     resource("apps", "v1", "statefulsets"),
+    resource("policy", "v1", "poddisruptionbudgets"),
 )
 
 

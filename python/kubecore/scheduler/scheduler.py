@@ -5,10 +5,10 @@ nodes, pods ──watch──▶ kernel (snapshot)          events, conditions
                  └───▶ queue ──keys──▶ kernel.schedule ──▶ bind (batches) ──▶ API
                           ▲                   │ no node        │ refused
                           └───────────────────┴────────────────┘
+                                       evict victims, if that makes room
 ```
 
-It acts as `system:kube-scheduler` through whatever client it is given, in process or over HTTPS. It does not preempt
-yet: a pod that would fit if less important ones left stays pending, and its event says so. After a lost watch
+It acts as `system:kube-scheduler` through whatever client it is given, in process or over HTTPS. After a lost watch
 everything is listed again; an assumption stands until its pod's event confirms it or the binding fails, so nothing is
 placed twice.
 """
@@ -21,18 +21,18 @@ import random
 
 from kubecore.api.clock import Clock
 from kubecore.api.errors import NotFound
-from kubecore.api.meta import Object, split_key
 from kubecore.api.scheme import core
-from kubecore.client import Client, EventRecorder, RawInformer, Request, TransportError, WatchEvent
+from kubecore.client import Client, EventRecorder, RawInformer, WatchEvent
 from kubecore.client.codec import decode, metadata_of
-from kubecore.scheduler import conditions, messages
 from kubecore.scheduler.bind import BATCH_MAX as BIND_BATCH_MAX
 from kubecore.scheduler.bind import Binding, bind
+from kubecore.scheduler.evict import Eviction, Evictor
 from kubecore.scheduler.kernel import Decision, Failure, Kernel
 from kubecore.scheduler.metrics import SchedulerMetrics
-from kubecore.scheduler.profile import NODE_HAPPENINGS, Happening, Profile
+from kubecore.scheduler.profile import Profile
 from kubecore.scheduler.queue import SchedulingQueue
 from kubecore.scheduler.related import RelatedObjects
+from kubecore.scheduler.reports import Reports
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,6 @@ DECISIONS_MAX = BIND_BATCH_MAX
 
 BINDING_BATCHES_MAX = 8
 """Batches of bindings under way at once; at the bound no further pod is decided until one is done."""
-
-PATCHES_MAX = 256
-"""Conditions written in one batch."""
 
 
 class Scheduler:
@@ -75,8 +72,14 @@ class Scheduler:
         self._binding: dict[str, str] = {}
         """The uid of each pod whose binding is under way, by key."""
         self._binding_slots = asyncio.Semaphore(BINDING_BATCHES_MAX)
-        self._patches: dict[str, Request] = {}
-        self._patches_waiting = asyncio.Event()
+        self._reports = Reports(client, self.events, clock=clock, pod_of=self._pods.get)
+        self._evictor = Evictor(
+            client,
+            self.events,
+            clock=clock,
+            scheduler_name=self.profile.scheduler_name,
+            failed=self._on_eviction_failed,
+        )
 
     @property
     def has_synced(self) -> bool:
@@ -96,7 +99,8 @@ class Scheduler:
             tasks.create_task(self._pods.run())
             tasks.create_task(self._related.run())
             tasks.create_task(self.events.run())
-            tasks.create_task(self._write_conditions())
+            tasks.create_task(self._reports.run())
+            tasks.create_task(self._evictor.run())
             # Nodes first: a pod decided before they are known would be told that there are none.
             await self.wait_synced()
             await self._decide(tasks)
@@ -115,27 +119,19 @@ class Scheduler:
     # ── what happens ──
 
     def _on_nodes(self, events: list[WatchEvent]) -> None:
-        happenings: set[Happening] = set()
         for event_type, body in events:
             try:
-                words = self.kernel.node_event(event_type, body)
+                self.kernel.node_event(event_type, body)
             except ValueError as unreadable:
                 log.error("a node is left as it was known: %s", unreadable)
-                continue
-            happenings.update(NODE_HAPPENINGS[word] for word in words if word in NODE_HAPPENINGS)
-        self._wake(happenings)
+        self._wake()
 
     def _on_pods(self, events: list[WatchEvent]) -> None:
-        happenings: set[Happening] = set()
         for change, (_, body) in zip(self.kernel.pod_events(events), events, strict=True):
             if isinstance(change, ValueError):
                 # One object that no server should have stored must not keep all others from their nodes.
                 log.error("a pod is left alone: %s", change)
                 continue
-            if change.frees:
-                happenings.add("pod left")
-            if change.state == "assigned":
-                happenings.add("pod came")
             key = change.key
             is_binding = key in self._binding
             if is_binding and self._binding[key] != metadata_of(body).uid:
@@ -148,17 +144,17 @@ class Scheduler:
                     self.queue.put(key, change.priority, changed=change.changed)
                 case "gated":
                     if self.queue.gate(key, change.priority):
-                        self._say_gated(key, decode(body))
+                        self._reports.gated(key, decode(body))
                 case "assigned" if is_binding:
                     pass  # The binding's answer will take it out of the queue.
                 case _:
                     self._binding.pop(key, None)
                     self.queue.remove(key)
-        self._wake(happenings)
+        self._wake()
 
-    def _wake(self, happenings: set[Happening]) -> None:
-        if happenings:
-            self.queue.wake(happenings)
+    def _wake(self) -> None:
+        """Pods that something helped get another turn."""
+        self.queue.wake(self.kernel.take_woken())
         self._work.set()
 
     # ── decisions ──
@@ -188,14 +184,14 @@ class Scheduler:
             await asyncio.sleep(0)
 
     def _sort_out(self, decisions: list[Decision]) -> list[Binding]:
-        """Failures are told at once; what is left is to be bound."""
+        """Failures are told at once, victims evicted; what is left is to be bound."""
         bindings = []
         refused = 0
         for key, node, failure in decisions:
             body = self._pods.get(key)
             if failure is not None:
                 refused += 1
-                self._say_failed(key, failure)
+                self._fail(key, body, failure)
             elif node is None or body is None:
                 self.queue.remove(key)
             else:
@@ -216,7 +212,7 @@ class Scheduler:
                 del self._binding[binding.key]
             if outcome is None:
                 bound += 1
-                self._say_bound(binding, is_current=is_current)
+                self._bound(binding, is_current=is_current)
             elif is_current:
                 self._take_back(binding, outcome)
         self.metrics.attempted("scheduled", bound)
@@ -229,83 +225,38 @@ class Scheduler:
             self.queue.remove(binding.key)
             return
         self.queue.error(binding.key)
-        self.queue.wake({"pod left"})
+        self._wake()
         body = self._pods.get(binding.key)
         if body is not None and not isinstance(failure, NotFound):
-            self._say_error(binding, failure, decode(body))
+            self._reports.error(binding.key, decode(body), failure)
 
-    # ── what is said ──
-
-    def _say_bound(self, binding: Binding, *, is_current: bool) -> None:
+    def _bound(self, binding: Binding, *, is_current: bool) -> None:
         entry = self.queue.remove(binding.key) if is_current else None
         if entry is not None:
             self.metrics.bound(entry.attempts, self._clock.monotonic() - entry.first_queued)
-        namespace, name = split_key(binding.key)
-        message = messages.assigned(namespace, name, binding.node)
-        self.events.event(self._reference(binding.key, binding.uid), "Normal", "Scheduled", message, action="Binding")
+        self._reports.bound(binding.key, binding.uid, binding.node)
 
-    def _say_failed(self, key: str, failure: Failure) -> None:
-        helped_by: frozenset[Happening] = frozenset()
-        if not failure.undecided:
-            helped_by = frozenset(self.profile.helped_by(tuple(failure.plugins)))
-        self.queue.failed(key, helped_by)
-        body = self._pods.get(key)
+    # ── failures, and room made for the more important ──
+
+    def _fail(self, key: str, body: bytes | None, failure: Failure) -> None:
+        self.queue.failed(key)
         if body is None:
             self.queue.remove(key)
             return
-        pod = decode(body)
-        message = messages.failed(failure)
-        self._say_not_scheduled(key, pod, conditions.UNSCHEDULABLE, message)
+        self._reports.failed(key, decode(body), failure)
+        if failure.preemption == "not considered":
+            return
+        self.metrics.tried_to_preempt(len(failure.victims))
+        for outranked in failure.outranked:
+            self._reports.not_nominated(outranked)
+        preemptor = self._reports.reference(key, metadata_of(body).uid)
+        for victim_key, uid, leaves in failure.victims:
+            victim = self._pods.get(victim_key)
+            if not leaves and victim is not None and failure.nominated_node is not None:
+                self._evictor.evict(Eviction(victim_key, uid, victim, failure.nominated_node, key, preemptor))
 
-    def _say_error(self, binding: Binding, failure: Exception, pod: Object) -> None:
-        message = f'running Bind plugin "DefaultBinder": {failure}'
-        self._say_not_scheduled(binding.key, pod, conditions.SCHEDULER_ERROR, message)
-
-    def _say_gated(self, key: str, pod: Object) -> None:
-        gates = [gate.get("name", "") for gate in pod["spec"].get("schedulingGates") or ()]
-        self.events.event(
-            self._reference(key, pod["metadata"].get("uid", "")),
-            "Warning",
-            "FailedScheduling",
-            messages.note(messages.gated(gates)),
-            action="Scheduling",
-        )
-        self._patch(key, pod, conditions.SCHEDULING_GATED, conditions.GATED_MESSAGE)
-
-    def _say_not_scheduled(self, key: str, pod: Object, reason: str, message: str) -> None:
-        uid = pod["metadata"].get("uid", "")
-        self.events.event(
-            self._reference(key, uid), "Warning", "FailedScheduling", messages.note(message), action="Scheduling"
-        )
-        self._patch(key, pod, reason, message)
-
-    def _reference(self, key: str, uid: str) -> Object:
-        namespace, name = split_key(key)
-        metadata = {"namespace": namespace, "name": name, "uid": uid}
-        body = self._pods.get(key)
-        if body is not None:
-            metadata["resourceVersion"] = metadata_of(body).resource_version
-        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
-
-    def _patch(self, key: str, pod: Object, reason: str, message: str) -> None:
-        patch = conditions.not_scheduled(pod, reason=reason, message=message, now_seconds=self._clock.now())
-        if patch is not None:
-            self._patches[key] = patch
-            self._patches_waiting.set()
-
-    async def _write_conditions(self) -> None:
-        """Only the newest of each pod is written; one that fails is made again at the pod's next attempt."""
-        while True:
-            await self._patches_waiting.wait()
-            self._patches_waiting.clear()
-            while self._patches:
-                keys = list(self._patches)[:PATCHES_MAX]
-                batch = [self._patches.pop(key) for key in keys]
-                try:
-                    outcomes = await self._client.try_all(batch)
-                except TransportError as failure:
-                    log.warning("%d conditions: no answer (%s)", len(batch), failure)
-                    continue
-                for key, outcome in zip(keys, outcomes, strict=True):
-                    if outcome is not None and not isinstance(outcome, NotFound):
-                        log.info("the condition of pod %s was refused: %s", key, outcome)
+    def _on_eviction_failed(self, eviction: Eviction) -> None:
+        """The preemptor looks for victims again."""
+        self.kernel.spare(eviction.key)
+        self.queue.wake([eviction.preemptor_key])
+        self._work.set()

@@ -54,10 +54,6 @@ impl PodChange {
     fn changed(&self) -> bool {
         self.inner.changed
     }
-    #[getter]
-    fn frees(&self) -> bool {
-        self.inner.frees
-    }
 }
 
 #[pyclass(frozen)]
@@ -91,9 +87,16 @@ impl Failure {
     fn preemption(&self) -> &'static str {
         match self.inner.preemption {
             sched::Preemption::NotConsidered => "not considered",
-            sched::Preemption::Never => "never",
+            sched::Preemption::NotEligible(_) => "not eligible",
             sched::Preemption::Useless(_) => "useless",
-            sched::Preemption::WouldHelp(_) => "would help",
+            sched::Preemption::Nominated(_) => "nominated",
+        }
+    }
+    #[getter]
+    fn not_eligible(&self) -> Option<&'static str> {
+        match self.inner.preemption {
+            sched::Preemption::NotEligible(why) => Some(why),
+            _ => None,
         }
     }
     #[getter]
@@ -101,6 +104,40 @@ impl Failure {
         match &self.inner.preemption {
             sched::Preemption::Useless(reasons) => reasons.clone(),
             _ => Vec::new(),
+        }
+    }
+    #[getter]
+    fn nominated_node(&self) -> Option<String> {
+        self.nomination().map(|each| each.node.to_string())
+    }
+    #[getter]
+    fn victims(&self) -> Vec<(String, String, bool)> {
+        let victims = self.nomination().into_iter().flat_map(|each| &each.victims);
+        victims
+            .map(|victim| {
+                (
+                    victim.key.to_string(),
+                    victim.uid.to_string(),
+                    victim.leaves,
+                )
+            })
+            .collect()
+    }
+    #[getter]
+    fn outranked(&self) -> Vec<String> {
+        let outranked = self
+            .nomination()
+            .into_iter()
+            .flat_map(|each| &each.outranked);
+        outranked.map(ToString::to_string).collect()
+    }
+}
+
+impl Failure {
+    fn nomination(&self) -> Option<&sched::Nomination> {
+        match &self.inner.preemption {
+            sched::Preemption::Nominated(nomination) => Some(nomination),
+            _ => None,
         }
     }
 }
@@ -122,28 +159,15 @@ impl Kernel {
         }
     }
 
-    fn node_event(
-        &self,
-        py: Python<'_>,
-        r#type: &str,
-        body: PyBackedBytes,
-    ) -> PyResult<Vec<&'static str>> {
+    fn node_event(&self, py: Python<'_>, r#type: &str, body: PyBackedBytes) -> PyResult<bool> {
         let kind = event_kind(r#type)?;
-        let change = py
-            .detach(|| self.inner.lock().node_event(kind, &body))
-            .map_err(failed)?;
-        let words = [
-            ("added", change.added),
-            ("removed", change.removed),
-            ("allocatable", change.allocatable),
-            ("labels", change.labels),
-            ("taints", change.taints),
-        ];
-        Ok(words
-            .into_iter()
-            .filter(|(_, said)| *said)
-            .map(|(word, _)| word)
-            .collect())
+        py.detach(|| self.inner.lock().node_event(kind, &body))
+            .map_err(failed)
+    }
+
+    fn take_woken(&self) -> Vec<String> {
+        let woken = self.inner.lock().take_woken();
+        woken.iter().map(ToString::to_string).collect()
     }
 
     fn pod_events(
@@ -203,6 +227,10 @@ impl Kernel {
 
     fn forget(&self, key: &str) -> bool {
         self.inner.lock().forget(key)
+    }
+
+    fn spare(&self, key: &str) {
+        self.inner.lock().spare(key);
     }
 
     fn node_of(&self, key: &str) -> Option<String> {

@@ -1,11 +1,9 @@
 //! Why a pod fits nowhere, counted over the nodes, so that a message can be made of it.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::kinds::KindId;
-use crate::plugins::{ALL_STAGES, Change, FILTERS, NODE_AFFINITY, View};
-use crate::requirements::Requirements;
-use crate::snapshot::Slot;
+use crate::plugins::{ALL_STAGES, Change, FILTERS, NODE_AFFINITY, Reason, View};
+use crate::snapshot::{Slot, Snapshot};
 
 pub type Counts = Vec<(String, usize)>;
 
@@ -24,18 +22,35 @@ pub struct Failure {
     pub undecided: Vec<String>,
 }
 
-/// Whether evicting less important pods would have helped. Nothing is evicted here.
+/// What came of trying to evict less important pods.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Preemption {
     /// No node to evict from, or nothing asked.
     #[default]
     NotConsidered,
-    /// `preemptionPolicy: Never`.
-    Never,
-    /// It would not: reasons counted over the nodes.
+    /// It may not, and why.
+    NotEligible(&'static str),
+    /// It would not help: reasons counted over the nodes.
     Useless(Counts),
-    /// It would, on this many nodes.
-    WouldHelp(usize),
+    Nominated(Nomination),
+}
+
+/// A node where there will be room once the victims are gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nomination {
+    pub node: Arc<str>,
+    /// The most important first.
+    pub victims: Vec<Victim>,
+    /// Less important pods that were promised the node: they are promised nothing any more.
+    pub outranked: Vec<Arc<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Victim {
+    pub key: Arc<str>,
+    pub uid: Box<str>,
+    /// Being deleted already.
+    pub leaves: bool,
 }
 
 /// The pod's standing towards others on the nodes.
@@ -45,126 +60,120 @@ pub struct Importance {
     pub never_preempts: bool,
 }
 
-/// The less important pods of a node.
-pub type Victims<'a> = dyn Fn(Slot) -> Vec<(&'a Requirements, KindId)> + 'a;
-
-const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
-const NO_VICTIMS: &str = "No preemption victims found for incoming pod";
+pub const NEVER: &str = "not eligible due to preemptionPolicy=Never.";
+pub const VICTIMS_ARE_LEAVING: &str =
+    "not eligible due to a terminating pod on the nominated node.";
+pub const NO_VICTIMS: Reason = Reason::Text("No preemption victims found for incoming pod");
+const NOT_HELPFUL: Reason = Reason::Text("Preemption is not helpful for scheduling");
 const NAMED_NODES_CONFLICT: &str = "pod affinity terms conflict";
 
+/// Reasons, counted.
 #[derive(Default)]
-struct Tally(BTreeMap<String, usize>);
+pub struct Tally(Vec<(Reason, usize)>);
 
 impl Tally {
-    fn add(&mut self, reason: impl Into<String>, count: usize) {
-        if count > 0 {
-            *self.0.entry(reason.into()).or_insert(0) += count;
+    pub fn add(&mut self, reason: Reason, count: usize) {
+        match self.0.iter_mut().find(|(each, _)| *each == reason) {
+            Some((_, sum)) => *sum += count,
+            None if count > 0 => self.0.push((reason, count)),
+            None => {}
         }
     }
 
-    fn into_counts(self) -> Counts {
-        self.0.into_iter().collect()
+    pub fn counts(self, nodes: &Snapshot) -> Counts {
+        let each = self.0.into_iter();
+        let mut counts: Counts = each
+            .map(|(reason, count)| (reason.text(nodes), count))
+            .collect();
+        counts.sort();
+        counts
     }
 }
 
-/// Looks at every node again, this time for reasons.
-pub fn explain(view: &View<'_>, importance: Importance, victims: &Victims<'_>) -> Failure {
+/// What was found by looking at every node again, this time for reasons.
+pub struct Diagnosis {
+    pub failure: Failure,
+    /// Nodes where evicting might help.
+    pub potential: Vec<Slot>,
+    /// Nodes where it cannot.
+    pub hopeless: usize,
+}
+
+/// Why each node refuses the pod. `promised`: room on nodes, by slot, that is kept for others.
+pub fn diagnose(view: &View<'_>, promised: &[(Slot, Change)]) -> Diagnosis {
     let (pod, nodes) = (view.pod, view.nodes);
     let mut failure = Failure {
         nodes: nodes.node_count(),
         ..Failure::default()
     };
-    if failure.nodes == 0 {
-        return failure;
-    }
-    if pod.required.conflicts() {
+    let mut diagnosis = Diagnosis {
+        failure: Failure::default(),
+        potential: Vec::new(),
+        hopeless: 0,
+    };
+    if failure.nodes > 0 && pod.required.conflicts() {
         failure.before_nodes = Some(NAMED_NODES_CONFLICT.to_owned());
         failure.plugins = vec![NODE_AFFINITY];
-        failure.preemption = useless(importance, vec![(NOT_HELPFUL.to_owned(), failure.nodes)]);
-        return failure;
+        diagnosis.hopeless = failure.nodes;
+        diagnosis.failure = failure;
+        return diagnosis;
     }
     let mut reasons = Tally::default();
-    let mut preemption = Tally::default();
     let mut refused = [false; FILTERS.len()];
-    let (mut left_out, mut helped) = (0, 0);
+    let mut left_out = 0;
     for slot in nodes.present() {
         if !pod.required.names_node(nodes.name(slot)) {
             left_out += 1;
             continue;
         }
-        let Some(index) = view.refusal(slot, &ALL_STAGES) else {
+        let Some((index, view)) = refusal(view, promised, slot) else {
             continue;
         };
         let filter = &FILTERS[index];
         refused[index] = true;
-        for reason in (filter.reasons)(view, slot) {
+        for reason in (filter.reasons)(&view, slot) {
             reasons.add(reason, 1);
         }
-        if !(filter.resolvable)(view, slot) {
-            preemption.add(NOT_HELPFUL, 1);
-            continue;
-        }
-        match lacking_without(view, slot, &victims(slot)) {
-            Ok(()) => helped += 1,
-            Err(lacking) => {
-                for reason in lacking {
-                    preemption.add(reason, 1);
-                }
-            }
+        if (filter.resolvable)(&view, slot) {
+            diagnosis.potential.push(slot);
+        } else {
+            diagnosis.hopeless += 1;
         }
     }
     reasons.add(
-        format!("node(s) didn't satisfy plugin(s) [{NODE_AFFINITY}]"),
+        Reason::Text("node(s) didn't satisfy plugin(s) [NodeAffinity]"),
         left_out,
     );
-    preemption.add(NOT_HELPFUL, left_out);
-    let mut each = FILTERS.iter().zip(&mut refused);
-    if let Some((_, refused)) = each.find(|(filter, _)| filter.name == NODE_AFFINITY) {
-        *refused |= left_out > 0;
-    }
-    failure.reasons = reasons.into_counts();
-    failure.plugins = FILTERS
-        .iter()
-        .zip(refused)
-        .filter(|(_, refused)| *refused)
+    diagnosis.hopeless += left_out;
+    let plugins = FILTERS.iter().zip(refused);
+    failure.plugins = plugins
+        .filter(|(filter, refused)| *refused || (left_out > 0 && filter.name == NODE_AFFINITY))
         .map(|(filter, _)| filter.name)
         .collect();
-    failure.preemption = match helped {
-        0 => useless(importance, preemption.into_counts()),
-        _ if importance.never_preempts => Preemption::Never,
-        count => Preemption::WouldHelp(count),
-    };
-    failure
+    failure.reasons = reasons.counts(nodes);
+    diagnosis.failure = failure;
+    diagnosis
 }
 
-fn useless(importance: Importance, counts: Counts) -> Preemption {
-    if importance.never_preempts {
-        Preemption::Never
-    } else {
-        Preemption::Useless(counts)
-    }
-}
-
-/// What would still be in the way on a node after the victims left.
-fn lacking_without(
-    view: &View<'_>,
+/// The filter that refuses a node, and what it looked at: the node with the promised pods on it, then the node as it is.
+fn refusal<'a>(
+    view: &View<'a>,
+    promised: &'a [(Slot, Change)],
     slot: Slot,
-    victims: &[(&Requirements, KindId)],
-) -> Result<(), Vec<String>> {
-    if victims.is_empty() {
-        return Err(vec![NO_VICTIMS.to_owned()]);
-    }
-    let mut change = Change::default();
-    for (pod, kind) in victims {
-        change.add(pod, *kind, -1);
-    }
-    change.shift(view.neighbours);
-    let without = View {
-        change: Some(&change),
-        ..*view
-    };
-    match without.refusal(slot, &ALL_STAGES) {
-        None => Ok(()),
-        Some(index) => Err((FILTERS[index].reasons)(&without, slot)),
-    }
+) -> Option<(usize, View<'a>)> {
+    let found = promised.binary_search_by_key(&slot, |(slot, _)| *slot).ok();
+    let with_promised = found.and_then(|index| {
+        let view = View {
+            change: Some(&promised[index].1),
+            ..*view
+        };
+        Some((view.refusal(slot, &ALL_STAGES)?, view))
+    });
+    with_promised.or_else(|| Some((view.refusal(slot, &ALL_STAGES)?, *view)))
+}
+
+/// Nobody can be evicted so that it would help: `why` of the nodes where that was tried, and the others.
+pub fn useless(mut why: Tally, hopeless: usize, nodes: &Snapshot) -> Preemption {
+    why.add(NOT_HELPFUL, hopeless);
+    Preemption::Useless(why.counts(nodes))
 }

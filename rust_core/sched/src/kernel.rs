@@ -6,20 +6,25 @@
 mod classes;
 mod decide;
 mod pods;
+mod preempt;
 mod related;
+mod waiting;
 
 use std::sync::Arc;
 
 use classes::Classes;
 use pods::{Place, PodRecord, Pods};
 pub use related::{RELATED, Related};
+use waiting::Waiting;
 
+use crate::budgets::Budgets;
 use crate::class::ClassState;
 use crate::failure::{Failure, Importance};
-use crate::kinds::PodKind;
+use crate::hints::Happening;
+use crate::kinds::{KindId, PodKind};
 use crate::labels::sorted;
 use crate::requirements::Requirements;
-use crate::snapshot::{NodeChange, Snapshot};
+use crate::snapshot::{Slot, Snapshot};
 use crate::together::{Owner, Together};
 use crate::wire;
 
@@ -62,8 +67,6 @@ pub struct PodChange {
     pub priority: i32,
     /// New, or asks for something else than before: worth another try.
     pub changed: bool,
-    /// A node may have more room than before.
-    pub frees: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +96,8 @@ pub struct Kernel {
     pods: Pods,
     classes: Classes,
     together: Together,
+    budgets: Budgets,
+    waiting: Waiting,
     /// Where a class is decided for the first time: most classes have one pod, and need not keep what they cost.
     scratch: ClassState,
     stats: Stats,
@@ -108,6 +113,8 @@ impl Kernel {
             pods: Pods::default(),
             classes: Classes::default(),
             together: Together::default(),
+            budgets: Budgets::default(),
+            waiting: Waiting::default(),
             scratch: ClassState::default(),
             stats: Stats::default(),
         }
@@ -130,19 +137,40 @@ impl Kernel {
 
     // ───────── events ─────────
 
-    pub fn node_event(&mut self, kind: EventKind, body: &[u8]) -> Result<NodeChange, SchedError> {
+    /// True if it says something new.
+    pub fn node_event(&mut self, kind: EventKind, body: &[u8]) -> Result<bool, SchedError> {
         let node: wire::Node =
             serde_json::from_slice(body).map_err(|source| SchedError::Decode {
                 kind: "Node",
                 source,
             })?;
-        if node.metadata.name.is_empty() {
+        let name = node.metadata.name.as_str();
+        if name.is_empty() {
             return Err(SchedError::Nameless { kind: "Node" });
         }
-        Ok(match kind {
-            EventKind::Put => self.nodes.put_node(&node),
-            EventKind::Deleted => self.nodes.remove_node(&node.metadata.name),
-        })
+        let before = match kind {
+            EventKind::Put => match self.nodes.put_node(&node) {
+                Some(before) => before,
+                None => return Ok(false),
+            },
+            EventKind::Deleted => match self.nodes.remove_node(name) {
+                Some(before) => Some(before),
+                None => return Ok(false),
+            },
+        };
+        let slot = self.nodes.find(name);
+        let happening = Happening::Node {
+            name,
+            before: before.as_ref(),
+            after: slot.map(|slot| self.nodes.facts(slot)),
+        };
+        self.waiting.happened(&happening, &self.nodes);
+        Ok(true)
+    }
+
+    /// The pods that fitted nowhere and that something has happened for since the last call: they are worth another try.
+    pub fn take_woken(&mut self) -> Vec<Arc<str>> {
+        self.waiting.take_woken()
     }
 
     pub fn pod_event(&mut self, kind: EventKind, body: &[u8]) -> Result<PodChange, SchedError> {
@@ -154,7 +182,6 @@ impl Kernel {
             state: PodState::Gone,
             priority: pod.spec.priority.unwrap_or(0),
             changed: false,
-            frees: false,
         };
         // The same name with another uid is another pod: the first one is gone.
         let known = self.pods.find(&change.key);
@@ -162,13 +189,13 @@ impl Kernel {
             if kind == EventKind::Deleted {
                 return Ok(self.state_of(change));
             }
-            change.frees = self.drop_pod(&change.key);
+            self.drop_pod(&change.key);
         }
         let scheduler_name = given(&pod.spec.scheduler_name).unwrap_or("default-scheduler");
         let ours = scheduler_name == self.scheduler_name;
         let assigned = given(&pod.spec.node_name).is_some();
         if kind == EventKind::Deleted || finished || (!assigned && !ours) {
-            change.frees |= self.drop_pod(&change.key);
+            self.drop_pod(&change.key);
             return Ok(change);
         }
         self.settle(&pod, &mut change);
@@ -181,6 +208,12 @@ impl Kernel {
         let requirements = self.classes.intern(requirements, &self.pods, &self.nodes);
         let known = self.pods.remove(&change.key);
         let before = known.as_ref().map_or(Place::Pending, |known| known.place);
+        let place = match (given(&pod.spec.node_name), before) {
+            (Some(name), _) => Place::Bound(self.nodes.slot(name)),
+            // An older view than our own decision, which stands until it is confirmed or forgotten.
+            (None, Place::Assumed(slot)) => Place::Assumed(slot),
+            (None, _) => Place::Pending,
+        };
         let now = PodRecord {
             key: change.key.as_str().into(),
             uid: pod.metadata.uid.as_deref().unwrap_or_default().into(),
@@ -190,12 +223,11 @@ impl Kernel {
             importance: importance_of(pod),
             gated: is_gated(pod),
             deleting: pod.metadata.deletion_timestamp.is_some(),
-            place: match (given(&pod.spec.node_name), before) {
-                (Some(name), _) => Place::Bound(self.nodes.slot(name)),
-                // An older view than our own decision, which stands until it is confirmed or forgotten.
-                (None, Place::Assumed(slot)) => Place::Assumed(slot),
-                (None, _) => Place::Pending,
-            },
+            started: pod.status.start_time.as_deref().map(Into::into),
+            is_victim: is_preempted(pod) || known.as_ref().is_some_and(|known| known.is_victim),
+            place,
+            promised: self.promised_now(pod, place, known.as_ref()),
+            named: given(&pod.status.nominated_node_name).map(Into::into),
         };
         let same_asks = known.as_ref().is_some_and(|known| {
             known.requirements == now.requirements
@@ -203,25 +235,85 @@ impl Kernel {
                 && known.gated == now.gated
         });
         change.changed = !same_asks;
-        let is_accounted = known.as_ref().is_some_and(|known| {
-            known.requirements == now.requirements
-                && known.kind == now.kind
-                && before.slot() == now.place.slot()
-        });
-        if !is_accounted {
-            // Added before it is removed: a slot without a node lives only while it has pods.
-            if let Some(slot) = now.place.slot() {
-                self.nodes.add_pod(slot, &now.requirements, now.kind);
-            }
-            if let (Some(slot), Some(known)) = (before.slot(), &known) {
-                self.nodes.remove_pod(slot, &known.requirements, known.kind);
-                change.frees = true;
-            }
+        // Added before it is removed: a slot without a node lives only while something is there or is to come.
+        if let Some(slot) = now.promised {
+            self.nodes.promise(slot, 1);
         }
+        if let Some(slot) = known.as_ref().and_then(|known| known.promised) {
+            self.nodes.promise(slot, -1);
+        }
+        self.account(&now, known.as_ref());
         if let Some(known) = known {
             self.nodes.kinds.release(known.kind);
         }
         self.pods.insert(now);
+    }
+
+    /// Moves a pod between nodes, and wakes those whom that helps.
+    fn account(&mut self, now: &PodRecord, known: Option<&PodRecord>) {
+        let before = known.and_then(|known| known.place.slot());
+        let same_asks = known.is_some_and(|known| known.requirements == now.requirements);
+        let same_kind = known.is_some_and(|known| known.kind == now.kind);
+        let same_slot = before == now.place.slot();
+        if !(same_asks && same_kind && same_slot) {
+            if let Some(slot) = now.place.slot() {
+                self.nodes.add_pod(slot, &now.requirements, now.kind);
+            }
+            if let (Some(slot), Some(known)) = (before, known) {
+                self.nodes.remove_pod(slot, &known.requirements, known.kind);
+                if !(same_slot && same_asks) {
+                    self.left(&known.requirements, known.kind);
+                }
+            }
+        }
+        let was_bound = known.is_some_and(|known| matches!(known.place, Place::Bound(_)));
+        if let Place::Bound(_) = now.place {
+            let kind = self.nodes.kinds.kind(now.kind);
+            if let Some(known) = known.filter(|_| was_bound && same_slot) {
+                if !same_kind {
+                    let before = self.nodes.kinds.kind(known.kind);
+                    let happening = Happening::PodRelabelled(before, kind);
+                    self.waiting.happened(&happening, &self.nodes);
+                }
+            } else {
+                let happening = Happening::PodCame(kind);
+                self.waiting.happened(&happening, &self.nodes);
+            }
+        }
+    }
+
+    /// A pod of this kind left a node.
+    fn left(&mut self, requirements: &Requirements, kind: KindId) {
+        let kind = self.nodes.kinds.kind(kind);
+        let happening = Happening::PodLeft(kind, &requirements.ports);
+        self.waiting.happened(&happening, &self.nodes);
+    }
+
+    /// The node that is kept for a pod: what its status says, unless our own promise is newer.
+    fn promised_now(
+        &mut self,
+        pod: &wire::Pod,
+        place: Place,
+        known: Option<&PodRecord>,
+    ) -> Option<Slot> {
+        if place != Place::Pending || pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        match given(&pod.status.nominated_node_name) {
+            Some(name) => Some(self.nodes.slot(name)),
+            None if known.is_some_and(|known| known.named.is_none()) => known?.promised,
+            None => None,
+        }
+    }
+
+    /// Keeps a node for a pending pod, or none any more.
+    fn promise(&mut self, key: &str, slot: Option<Slot>) {
+        if let Some(slot) = slot {
+            self.nodes.promise(slot, 1);
+        }
+        if let Some(before) = self.pods.promise(key, slot) {
+            self.nodes.promise(before, -1);
+        }
     }
 
     /// What a pod asks, and what others can tell about it.
@@ -242,17 +334,23 @@ impl Kernel {
         change
     }
 
-    /// True if a node got room by it.
-    fn drop_pod(&mut self, key: &str) -> bool {
+    fn drop_pod(&mut self, key: &str) {
+        self.waiting.remove(key);
         let Some(record) = self.pods.remove(key) else {
-            return false;
+            return;
         };
+        let was_promised = record.promised.is_some();
+        if let Some(slot) = record.promised {
+            self.nodes.promise(slot, -1);
+        }
         if let Some(slot) = record.place.slot() {
             self.nodes
                 .remove_pod(slot, &record.requirements, record.kind);
         }
+        if was_promised || record.place.slot().is_some() {
+            self.left(&record.requirements, record.kind);
+        }
         self.nodes.kinds.release(record.kind);
-        record.place.slot().is_some()
     }
 }
 
@@ -271,6 +369,17 @@ fn owner_of(pod: &wire::Pod) -> Option<Owner> {
     let mut references = pod.metadata.owner_references.iter().flatten();
     let controller = references.find(|each| each.controller == Some(true))?;
     Owner::of(&controller.api_version, &controller.kind, &controller.name)
+}
+
+/// Being evicted for a more important pod.
+fn is_preempted(pod: &wire::Pod) -> bool {
+    let mut conditions = pod.status.conditions.iter().flatten();
+    pod.metadata.deletion_timestamp.is_some()
+        && conditions.any(|condition| {
+            condition.r#type == "DisruptionTarget"
+                && condition.status == "True"
+                && condition.reason.as_deref() == Some("PreemptionByScheduler")
+        })
 }
 
 fn is_gated(pod: &wire::Pod) -> bool {

@@ -8,9 +8,11 @@
 //! Pure: no thread, timer, socket or random hasher. The same events and calls give the same decisions.
 
 mod affinity;
+mod budgets;
 mod class;
 mod domains;
 mod failure;
+mod hints;
 mod kernel;
 mod kinds;
 mod labels;
@@ -29,9 +31,8 @@ mod tournament;
 mod wire;
 
 pub use class::tie_break;
-pub use failure::{Failure, Preemption};
+pub use failure::{Failure, Nomination, Preemption, Victim};
 pub use kernel::{
     EventKind, Kernel, Outcome, PodChange, PodState, RELATED, Related, SchedError, Stats,
 };
 pub use plugins::weights;
-pub use snapshot::NodeChange;

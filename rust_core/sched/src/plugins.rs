@@ -2,6 +2,7 @@
 //!
 //! A constraint that is not in the table (see `requirements`) keeps its pods pending; adding a plugin is adding a row.
 
+use crate::hints::{self, Hint};
 use crate::kinds::KindId;
 use crate::neighbours::{Neighbours, Refusal};
 use crate::ports::HostPort;
@@ -44,6 +45,22 @@ impl Change {
         add(&mut self.kinds, &kind, sign);
     }
 
+    /// Both at once.
+    pub fn plus(&self, other: &Change) -> Change {
+        let mut sum = self.clone();
+        sum.pods += other.pods;
+        for (id, amount) in &other.amounts {
+            add(&mut sum.amounts, id, *amount);
+        }
+        for (port, count) in &other.ports {
+            add(&mut sum.ports, port, *count);
+        }
+        for (kind, count) in &other.kinds {
+            add(&mut sum.kinds, kind, *count);
+        }
+        sum
+    }
+
     pub fn kinds(&self) -> &[(KindId, i64)] {
         &self.kinds
     }
@@ -82,7 +99,7 @@ impl View<'_> {
         self.change.map_or(&[], |change| &change.shift)
     }
 
-    /// The first filter of those that refuses the node.
+    /// The first filter of those stages that refuses the node, as its place in the table.
     pub fn refusal(&self, slot: Slot, stages: &[Stage]) -> Option<usize> {
         FILTERS
             .iter()
@@ -103,14 +120,32 @@ pub enum Stage {
 
 pub const ALL_STAGES: [Stage; 3] = [Stage::Node, Stage::Pods, Stage::Neighbours];
 
+/// Why a node was refused, in upstream's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    Text(&'static str),
+    Insufficient(ResourceId),
+}
+
+impl Reason {
+    pub fn text(self, nodes: &Snapshot) -> String {
+        match self {
+            Reason::Text(text) => text.to_owned(),
+            Reason::Insufficient(id) => format!("Insufficient {}", nodes.resources.name(id)),
+        }
+    }
+}
+
 pub struct Filter {
     pub name: &'static str,
     pub stage: Stage,
     pub admits: fn(&View<'_>, Slot) -> bool,
-    /// Why a node was refused: one line for each reason.
-    pub reasons: fn(&View<'_>, Slot) -> Vec<String>,
+    /// Why a node was refused; a node may be refused for several reasons at once.
+    pub reasons: fn(&View<'_>, Slot) -> Vec<Reason>,
     /// Whether evicting other pods could change the verdict on this node.
     pub resolvable: fn(&View<'_>, Slot) -> bool,
+    /// Whether something that happened may change a verdict.
+    pub helped_by: Hint,
 }
 
 pub const NODE_AFFINITY: &str = "NodeAffinity";
@@ -125,8 +160,9 @@ pub const FILTERS: [Filter; 8] = [
             !view.nodes.facts(slot).unschedulable
                 || taint::tolerated(&taint::cordon(), &view.pod.tolerations)
         },
-        reasons: |_, _| vec!["node(s) were unschedulable".to_owned()],
+        reasons: |_, _| vec![Reason::Text("node(s) were unschedulable")],
         resolvable: never,
+        helped_by: hints::node_unschedulable,
     },
     Filter {
         name: "NodeName",
@@ -135,31 +171,41 @@ pub const FILTERS: [Filter; 8] = [
             let name = view.pod.node_name.as_deref();
             name.is_none_or(|name| name == &**view.nodes.name(slot))
         },
-        reasons: |_, _| vec!["node(s) didn't match the requested node name".to_owned()],
+        reasons: |_, _| vec![Reason::Text("node(s) didn't match the requested node name")],
         resolvable: never,
+        helped_by: hints::node_name,
     },
     Filter {
         name: "TaintToleration",
         stage: Stage::Node,
         admits: |view, slot| !taint::forbids(&view.nodes.facts(slot).taints, &view.pod.tolerations),
-        reasons: |_, _| vec!["node(s) had untolerated taint(s)".to_owned()],
+        reasons: |_, _| vec![Reason::Text("node(s) had untolerated taint(s)")],
         resolvable: never,
+        helped_by: hints::taint_toleration,
     },
     Filter {
         name: NODE_AFFINITY,
         stage: Stage::Node,
         admits: |view, slot| view.pod.required.matches(view.nodes.identity(slot)),
-        reasons: |_, _| vec!["node(s) didn't match Pod's node affinity/selector".to_owned()],
+        reasons: |_, _| {
+            vec![Reason::Text(
+                "node(s) didn't match Pod's node affinity/selector",
+            )]
+        },
         resolvable: never,
+        helped_by: hints::node_affinity,
     },
     Filter {
         name: "NodePorts",
         stage: Stage::Pods,
         admits: has_free_ports,
         reasons: |_, _| {
-            vec!["node(s) didn't have free ports for the requested pod ports".to_owned()]
+            vec![Reason::Text(
+                "node(s) didn't have free ports for the requested pod ports",
+            )]
         },
         resolvable: always,
+        helped_by: hints::node_ports,
     },
     Filter {
         name: "NodeResourcesFit",
@@ -167,6 +213,7 @@ pub const FILTERS: [Filter; 8] = [
         admits: fits,
         reasons: insufficient,
         resolvable: could_fit,
+        helped_by: hints::node_resources_fit,
     },
     Filter {
         name: POD_TOPOLOGY_SPREAD,
@@ -174,6 +221,7 @@ pub const FILTERS: [Filter; 8] = [
         admits: |view, slot| spread_refusal(view, slot).is_none(),
         reasons: |view, slot| refusal_text(spread_refusal(view, slot)),
         resolvable: |view, slot| spread_refusal(view, slot) != Some(Refusal::SpreadLabelMissing),
+        helped_by: hints::pod_topology_spread,
     },
     Filter {
         name: INTER_POD_AFFINITY,
@@ -181,6 +229,7 @@ pub const FILTERS: [Filter; 8] = [
         admits: |view, slot| affinity_refusal(view, slot).is_none(),
         reasons: |view, slot| refusal_text(affinity_refusal(view, slot)),
         resolvable: |view, slot| affinity_refusal(view, slot) != Some(Refusal::Affinity),
+        helped_by: hints::inter_pod_affinity,
     },
 ];
 
@@ -198,7 +247,7 @@ fn affinity_refusal(view: &View<'_>, slot: Slot) -> Option<Refusal> {
         .affinity_refusal(view.nodes, slot, view.shift())
 }
 
-fn refusal_text(refusal: Option<Refusal>) -> Vec<String> {
+fn refusal_text(refusal: Option<Refusal>) -> Vec<Reason> {
     let text = match refusal {
         None => return Vec::new(),
         Some(Refusal::SpreadLabelMissing) => {
@@ -211,7 +260,7 @@ fn refusal_text(refusal: Option<Refusal>) -> Vec<String> {
             "node(s) didn't satisfy existing pods anti-affinity rules"
         }
     };
-    vec![text.to_owned()]
+    vec![Reason::Text(text)]
 }
 
 fn has_free_ports(view: &View<'_>, slot: Slot) -> bool {
@@ -254,14 +303,14 @@ fn has_room(view: &View<'_>, slot: Slot, id: ResourceId, amount: i64) -> bool {
     amount <= 0 || amount <= allocatable.saturating_sub(view.requested(slot, id))
 }
 
-fn insufficient(view: &View<'_>, slot: Slot) -> Vec<String> {
+fn insufficient(view: &View<'_>, slot: Slot) -> Vec<Reason> {
     let mut reasons = Vec::new();
     if view.pods(slot) >= view.nodes.allocatable(slot, ResourceId::PODS) {
-        reasons.push("Too many pods".to_owned());
+        reasons.push(Reason::Text("Too many pods"));
     }
     for (id, amount) in &view.pod.requests.amounts {
         if !has_room(view, slot, *id, *amount) {
-            reasons.push(format!("Insufficient {}", view.nodes.resources.name(*id)));
+            reasons.push(Reason::Insufficient(*id));
         }
     }
     reasons

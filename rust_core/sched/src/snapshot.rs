@@ -39,6 +39,19 @@ pub struct NodeFacts {
 }
 
 impl NodeFacts {
+    pub fn identity<'a>(&'a self, name: &'a str) -> NodeIdentity<'a> {
+        NodeIdentity {
+            name,
+            labels: &self.labels,
+        }
+    }
+
+    /// What it has of a resource.
+    pub fn amount(&self, id: ResourceId) -> i64 {
+        let amounts = self.allocatable.iter().find(|(each, _)| *each == id);
+        amounts.map_or(0, |(_, amount)| *amount)
+    }
+
     pub fn of(node: &wire::Node, names: &mut ResourceNames) -> NodeFacts {
         let images = node.status.images.iter().flatten();
         NodeFacts {
@@ -64,16 +77,6 @@ impl NodeFacts {
                 .unwrap_or_default(),
         }
     }
-}
-
-/// What changed about a node, in the words of the queue's wake-ups.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct NodeChange {
-    pub added: bool,
-    pub removed: bool,
-    pub allocatable: bool,
-    pub labels: bool,
-    pub taints: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +107,8 @@ pub struct Snapshot {
     columns: Vec<Column>,
     nonzero: [Vec<i64>; 2],
     pods: Vec<i64>,
+    /// Pods that the node is kept for.
+    promises: Vec<u32>,
     pub topologies: Topologies,
     pub namespaces: Namespaces,
     pub kinds: Kinds,
@@ -152,10 +157,7 @@ impl Snapshot {
     }
 
     pub fn identity(&self, slot: Slot) -> NodeIdentity<'_> {
-        NodeIdentity {
-            name: &self.names[slot.index()],
-            labels: &self.facts[slot.index()].labels,
-        }
+        self.facts[slot.index()].identity(&self.names[slot.index()])
     }
 
     pub fn version(&self, slot: Slot) -> u32 {
@@ -228,6 +230,12 @@ impl Snapshot {
 
     // ───────── nodes ─────────
 
+    /// The slot of a node that is there.
+    pub fn find(&self, name: &str) -> Option<Slot> {
+        let known = self.slots.get(name).copied();
+        known.filter(|slot| self.is_present(*slot))
+    }
+
     /// The node's slot, made (not present) if new: pods may be heard of before their node.
     pub fn slot(&mut self, name: &str) -> Slot {
         if let Some(slot) = self.slots.get(name) {
@@ -256,6 +264,7 @@ impl Snapshot {
         self.versions.push(0);
         self.pods.push(0);
         self.placements.push(0);
+        self.promises.push(0);
         self.kinds_on.push(Vec::new());
         self.ports_on.push(Vec::new());
         self.topologies.grow();
@@ -280,22 +289,17 @@ impl Snapshot {
         &mut self.columns[usize::from(id.0)]
     }
 
-    pub fn put_node(&mut self, node: &wire::Node) -> NodeChange {
+    /// Gives what the node said before (None: it is new); None if it says the same.
+    pub fn put_node(&mut self, node: &wire::Node) -> Option<Option<NodeFacts>> {
         let facts = NodeFacts::of(node, &mut self.resources);
         let slot = self.slot(&node.metadata.name);
         let index = slot.index();
         let before = &self.facts[index];
         let added = !self.present[index];
         if !added && *before == facts {
-            return NodeChange::default();
+            return None;
         }
-        let change = NodeChange {
-            added,
-            removed: false,
-            allocatable: before.allocatable != facts.allocatable,
-            labels: before.labels != facts.labels,
-            taints: before.taints != facts.taints || before.unschedulable != facts.unschedulable,
-        };
+        let same_labels = before.labels == facts.labels;
         let same_images = before.images == facts.images;
         if added {
             self.present[index] = true;
@@ -305,7 +309,7 @@ impl Snapshot {
         if !same_images {
             self.hold_images(&facts.images, 1);
         }
-        if change.labels {
+        if !same_labels {
             self.topologies.relabel(slot, &facts.labels);
         }
         let before = std::mem::replace(&mut self.facts[index], facts);
@@ -319,7 +323,7 @@ impl Snapshot {
             let labels = self.facts.iter().map(|facts| &*facts.labels);
             self.topologies.renumber((0..).map(Slot).zip(labels));
         }
-        change
+        Some((!added).then_some(before))
     }
 
     fn set_allocatable(&mut self, slot: Slot, before: &[(ResourceId, i64)]) {
@@ -332,16 +336,9 @@ impl Snapshot {
         }
     }
 
-    /// Pods that are still on the node stay accounted, for when it comes back.
-    pub fn remove_node(&mut self, name: &str) -> NodeChange {
-        let Some(slot) = self
-            .slots
-            .get(name)
-            .copied()
-            .filter(|slot| self.is_present(*slot))
-        else {
-            return NodeChange::default();
-        };
+    /// Pods that are still on the node stay accounted, for when it comes back. Gives what the node said; None if there was none.
+    pub fn remove_node(&mut self, name: &str) -> Option<NodeFacts> {
+        let slot = self.find(name)?;
         let before = std::mem::take(&mut self.facts[slot.index()]);
         self.hold_images(&before.images, -1);
         self.topologies.relabel(slot, &[]);
@@ -352,14 +349,12 @@ impl Snapshot {
         self.versions[slot.index()] = self.versions[slot.index()].wrapping_add(1);
         self.note(slot);
         self.release_if_empty(slot);
-        NodeChange {
-            removed: true,
-            ..NodeChange::default()
-        }
+        Some(before)
     }
 
     fn release_if_empty(&mut self, slot: Slot) {
-        if !self.is_present(slot) && self.pods[slot.index()] == 0 {
+        let is_used = self.pods[slot.index()] > 0 || self.promises[slot.index()] > 0;
+        if !self.is_present(slot) && !is_used {
             let name = self.names[slot.index()].clone();
             if self.slots.remove(&name).is_some() {
                 self.placements[slot.index()] = 0;
@@ -392,6 +387,14 @@ impl Snapshot {
 
     pub fn remove_pod(&mut self, slot: Slot, requirements: &Requirements, kind: KindId) {
         self.account(slot, requirements, kind, -1);
+        self.release_if_empty(slot);
+    }
+
+    /// The node is kept for one pod more, or less.
+    pub fn promise(&mut self, slot: Slot, change: i32) {
+        let promises = &mut self.promises[slot.index()];
+        *promises = promises.saturating_add_signed(change);
+        self.note(slot);
         self.release_if_empty(slot);
     }
 

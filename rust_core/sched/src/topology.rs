@@ -45,6 +45,7 @@ impl Column {
 #[derive(Debug)]
 pub struct Topologies {
     keys: Map<Box<str>, TopologyKey>,
+    names: Vec<Box<str>>,
     columns: Vec<Column>,
     slots: usize,
     /// Moves when numbers were given out anew: sums by domain start over.
@@ -55,6 +56,7 @@ impl Default for Topologies {
     fn default() -> Self {
         let mut topologies = Topologies {
             keys: Map::default(),
+            names: Vec::new(),
             columns: Vec::new(),
             slots: 0,
             generation: 0,
@@ -70,6 +72,7 @@ impl Topologies {
     fn add(&mut self, key: &str) -> TopologyKey {
         let id = TopologyKey(self.columns.len() as u32);
         self.keys.insert(key.into(), id);
+        self.names.push(key.into());
         self.columns.push(Column {
             numbers: Map::default(),
             of_slot: vec![NOWHERE; self.slots],
@@ -79,6 +82,10 @@ impl Topologies {
 
     pub fn known(&self, key: &str) -> Option<TopologyKey> {
         self.keys.get(key).copied()
+    }
+
+    pub fn name(&self, key: TopologyKey) -> &str {
+        &self.names[key.0 as usize]
     }
 
     /// A key met for the first time: every node is placed in its domain.
@@ -103,8 +110,8 @@ impl Topologies {
 
     /// The node says something else about itself, or is gone (no labels).
     pub fn relabel(&mut self, slot: Slot, labels: &Labels) {
-        for (key, id) in &self.keys {
-            self.columns[id.0 as usize].place(slot, lookup(labels, key));
+        for (key, column) in self.names.iter().zip(&mut self.columns) {
+            column.place(slot, lookup(labels, key));
         }
     }
 

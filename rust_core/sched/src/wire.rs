@@ -47,9 +47,20 @@ pub struct Pod {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {
     pub phase: Option<String>,
+    pub start_time: Option<String>,
+    pub nominated_node_name: Option<String>,
+    pub conditions: Option<Vec<Condition>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Condition {
+    pub r#type: String,
+    pub status: String,
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

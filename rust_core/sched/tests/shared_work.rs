@@ -75,9 +75,7 @@ fn pod(index: usize, shape: u8) -> String {
         1 => {
             r#""containers":[{"image":"other","resources":{"requests":{"cpu":"1"}}}],"nodeSelector":{"zone":"z1"}"#
         }
-        2 => {
-            r#""containers":[{"image":"other"}],"tolerations":[{"key":"k","operator":"Exists"}],"priority":10"#
-        }
+        2 => r#""containers":[{"image":"other"}],"tolerations":[{"key":"k","operator":"Exists"}]"#,
         3 => {
             r#""containers":[{"resources":{"requests":{"memory":"1Gi"}}}],"affinity":{"nodeAffinity":{"preferredDuringSchedulingIgnoredDuringExecution":[
             {"weight":40,"preference":{"matchExpressions":[{"key":"zone","operator":"In","values":["z0"]}]}},
@@ -111,8 +109,9 @@ fn pod(index: usize, shape: u8) -> String {
         }
     };
     let app = ["a", "b", "c"][index % 3];
+    let priority = index * 7 % 4;
     format!(
-        r#"{{"metadata":{{"name":"pod-{index}","namespace":"default","uid":"{index}","labels":{{"app":"{app}"}}}},"spec":{{{spec}}}}}"#
+        r#"{{"metadata":{{"name":"pod-{index}","namespace":"default","uid":"{index}","labels":{{"app":"{app}"}}}},"spec":{{"priority":{priority},{spec}}}}}"#
     )
 }
 

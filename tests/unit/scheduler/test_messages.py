@@ -15,6 +15,7 @@ class Reasons:
     plugins: list[str] = field(default_factory=list)
     undecided: list[str] = field(default_factory=list)
     preemption: str = "not considered"
+    not_eligible: str | None = None
     preemption_reasons: list[tuple[str, int]] = field(default_factory=list)
 
 
@@ -35,20 +36,16 @@ def test_a_pod_refused_before_any_node_was_looked_at_has_no_counts() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("preemption", "end"),
-    [
-        ("not considered", ""),
-        ("never", " no new claims to deallocate, preemption: not eligible due to preemptionPolicy=Never."),
-        (
-            "would help",
-            " no new claims to deallocate, preemption: less important pods are in the way, but this scheduler does not evict them yet.",
-        ),
-    ],
-)
-def test_what_preemption_would_do_is_said_at_the_end(preemption: str, end: str) -> None:
+@pytest.mark.parametrize(("preemption", "end"), [("not considered", ""), ("nominated", "")])
+def test_where_preemption_adds_nothing_nothing_is_said_of_it(preemption: str, end: str) -> None:
     text = said(reasons=[("Insufficient cpu", 5)], preemption=preemption)
     assert text == "0/5 nodes are available: 5 Insufficient cpu." + end
+
+
+def test_a_pod_that_may_not_preempt_is_told_why() -> None:
+    why = "not eligible due to preemptionPolicy=Never."
+    text = said(reasons=[("Insufficient cpu", 5)], preemption="not eligible", not_eligible=why)
+    assert text == f"0/5 nodes are available: 5 Insufficient cpu. no new claims to deallocate, preemption: {why}"
 
 
 def test_without_nodes_there_is_one_thing_to_say() -> None:

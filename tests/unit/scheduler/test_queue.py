@@ -39,35 +39,44 @@ def test_backoff_doubles_from_one_second_to_ten() -> None:
     assert [backoff_seconds(attempts) for attempts in range(7)] == [0, 1, 2, 4, 8, 10, 10]
 
 
-def test_a_pod_that_fits_nowhere_waits_for_an_event_that_helps() -> None:
+def test_a_pod_that_fits_nowhere_waits_until_it_is_woken() -> None:
     queue, clock = queue_with(("a", 0))
     queue.pop(1)
-    queue.failed("a", frozenset(("pod left",)))
+    queue.failed("a")
     clock.seconds += 60
     assert queue.next_seconds() is not None
-    assert queue.wake({"node labels"}) == 0
+    queue.wake(["b"])
     assert queue.pop(1) == []
-    assert queue.wake({"pod left", "node labels"}) == 1
+    queue.wake(["a"])
     assert queue.pop(1) == ["a"]
 
 
-def test_a_pod_woken_at_once_still_sits_out_its_backoff() -> None:
-    queue, clock = queue_with(("a", 0))
-    for seconds in (1, 2, 4, 8, 10, 10):
-        assert queue.pop(1) == ["a"]
-        queue.failed("a", frozenset(("pod left",)))
-        queue.wake({"pod left"})
-        assert queue.pop(1) == []
-        wait = queue.next_seconds()
-        assert wait is not None
-        assert abs(wait - seconds) < 1e-6
-        clock.seconds += seconds
+def test_a_pod_that_backs_off_gets_its_turn_early_if_nobody_else_waits() -> None:
+    queue, _ = queue_with(("a", 9), ("b", 0))
+    assert queue.pop(1) == ["a"]
+    queue.failed("a")
+    queue.wake(["a"])
+    assert queue.counts()["backoff"] == 1
+    assert queue.pop(1) == ["b"], "it is less important, but does not back off"
+    assert queue.next_seconds() == 0.0
+    assert queue.pop(1) == ["a"]
+
+
+def test_backoffs_that_end_in_the_same_second_end_together_and_the_most_important_comes_first() -> None:
+    queue, clock = queue_with(("a", 0), ("b", 5))
+    queue.pop(2)
+    for key in ("a", "b"):
+        queue.error(key)
+        clock.seconds += 0.1
+    assert queue.pop(2) == []
+    clock.seconds = 2.0
+    assert queue.pop(2) == ["b", "a"]
 
 
 def test_a_pod_that_nothing_helped_gets_a_turn_after_five_minutes() -> None:
     queue, clock = queue_with(("a", 0))
     queue.pop(1)
-    queue.failed("a", frozenset())
+    queue.failed("a")
     clock.seconds += 299
     assert queue.pop(1) == []
     clock.seconds += 1
@@ -77,7 +86,7 @@ def test_a_pod_that_nothing_helped_gets_a_turn_after_five_minutes() -> None:
 def test_an_event_that_changes_nothing_does_not_wake_the_pod_it_is_about() -> None:
     queue, clock = queue_with(("a", 0))
     queue.pop(1)
-    queue.failed("a", frozenset())
+    queue.failed("a")
     clock.seconds += 30
     queue.put("a", 0, changed=False)
     assert queue.pop(1) == []
@@ -98,10 +107,14 @@ def test_a_gated_pod_gets_no_turn_until_its_gates_are_gone() -> None:
 def test_a_failed_binding_is_tried_again_after_its_backoff() -> None:
     queue, clock = queue_with(("a", 0))
     queue.pop(1)
-    queue.error("a")
-    assert queue.pop(1) == []
-    clock.seconds += 1
-    assert queue.pop(1) == ["a"]
+    for seconds in (2, 3, 5, 9, 11, 11):
+        failed_at = clock.seconds = float(int(clock.seconds) + 1)
+        queue.error("a")
+        assert queue.pop(1) == []
+        wait = queue.next_seconds()
+        assert wait == seconds, "the backoff, to the end of the second it ends in"
+        clock.seconds = failed_at + seconds
+        assert queue.pop(1) == ["a"]
 
 
 def test_a_pod_that_is_gone_gets_no_turn() -> None:

@@ -215,7 +215,7 @@ def test_pods_that_keep_apart_wait_for_a_node_of_their_own() -> None:
                 "deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
             )
             server.seed("nodes", node("node-2"))
-            await asyncio.sleep(4)
+            await asyncio.sleep(1)
             assert sorted(placements(server).values()) == ["node-1", "node-2"]
 
     virtual_loop.run(scenario())
@@ -285,9 +285,74 @@ def test_a_refused_binding_frees_the_node_and_is_tried_again() -> None:
             assert placements(server) == {"web": ""}
             assert scheduler.kernel.stats()["assumed"] == 0
             assert condition(server, "web")["reason"] == "SchedulerError"
-            await asyncio.sleep(1)
+            await asyncio.sleep(2)
             assert placements(server) == {"web": "node-1"}
             assert len(notes(server, "Scheduled")) == 1
+
+    virtual_loop.run(scenario())
+
+
+def test_a_victim_is_told_why_it_goes_and_the_more_important_pod_takes_its_place() -> None:
+    async def scenario() -> None:
+        server = FakeServer()
+        server.seed("nodes", node("node-1", cpu="1"))
+        server.seed("pods", pod("plain", nodeName="node-1", terminationGracePeriodSeconds=30))
+        server.seed("pods", pod("important", priority=1000))
+        async with scheduling(server):
+            victim, preemptor = server.find("pods", "default", "plain"), server.find("pods", "default", "important")
+            assert victim is not None
+            assert preemptor is not None
+            (mark,) = victim["status"]["conditions"]
+            assert (mark["type"], mark["status"], mark["reason"]) == (
+                "DisruptionTarget",
+                "True",
+                "PreemptionByScheduler",
+            )
+            assert mark["message"] == "default-scheduler: preempting to accommodate a higher priority pod"
+            assert "deletionTimestamp" in victim["metadata"]
+            assert preemptor["status"]["nominatedNodeName"] == "node-1"
+            assert condition(server, "important")["message"] == "0/1 nodes are available: 1 Insufficient cpu."
+            uid = preemptor["metadata"]["uid"]
+            (event,) = [event for event in server.all("events") if event["reason"] == "Preempted"]
+            assert event["note"] == f"Preempted by pod {uid} on node node-1"
+            assert (event["type"], event["action"], event["regarding"]["name"]) == ("Normal", "Preempting", "plain")
+            assert event["related"]["name"] == "important"
+            await Client(server.transport()).delete(core("pods"), "default", "plain", grace_period_seconds=0)
+            await asyncio.sleep(1)
+            assert placements(server) == {"important": "node-1"}
+
+    virtual_loop.run(scenario())
+
+
+def test_a_victim_that_cannot_be_evicted_is_tried_again() -> None:
+    async def scenario() -> None:
+        server = FakeServer()
+        server.seed("nodes", node("node-1", cpu="1"))
+        server.seed("pods", pod("plain", nodeName="node-1"))
+        server.seed("pods", pod("important", priority=1000))
+        refusals = [errors.InternalError("the store is away")]
+        server.refusals.append(lambda request: refusals.pop() if request.method == "DELETE" and refusals else None)
+        async with scheduling(server, seconds=10):
+            victim = server.find("pods", "default", "plain")
+            assert victim is not None
+            assert "deletionTimestamp" in victim["metadata"]
+            assert len(notes(server, "Preempted")) == 1
+
+    virtual_loop.run(scenario())
+
+
+def test_what_cannot_help_a_pod_does_not_cost_it_an_attempt() -> None:
+    async def scenario() -> None:
+        server = FakeServer()
+        server.seed("nodes", node("node-1", cpu="500m"))
+        server.seed("pods", pod("big"))
+        async with scheduling(server) as scheduler:
+            before = scheduler.kernel.stats()["decisions"]
+            for index in range(5):
+                server.seed("nodes", node(f"other-{index}", cpu="500m"))
+                server.seed("pods", pod(f"small-{index}", cpu="100m"))
+                await asyncio.sleep(1)
+            assert scheduler.kernel.stats()["decisions"] == before + 5, "one for each of the small ones"
 
     virtual_loop.run(scenario())
 
@@ -371,13 +436,17 @@ def test_a_pod_replaced_under_its_name_while_it_is_bound_gets_its_own_turn() -> 
 def test_a_failure_is_told_once_and_then_counted() -> None:
     async def scenario() -> None:
         server = FakeServer()
+        client = Client(server.transport())
         server.seed("nodes", node("node-1", cpu="500m"))
+        for index in range(3):
+            server.seed("pods", pod(f"filler-{index}", cpu="100m", nodeName="node-1"))
         server.seed("pods", pod("big"))
         async with scheduling(server):
             patches = [request for request in server.requests if request.path.endswith("/status")]
             server.seed("nodes", node("node-2", cpu="500m"))
-            server.seed("nodes", node("node-3", cpu="500m"))
-            await asyncio.sleep(30)
+            for index in range(3):
+                await client.delete(core("pods"), "default", f"filler-{index}", grace_period_seconds=0)
+                await asyncio.sleep(15)
             (event,) = [event for event in server.all("events") if event["reason"] == "FailedScheduling"]
             assert event["series"]["count"] >= 2
             again = [request for request in server.requests if request.path.endswith("/status")]

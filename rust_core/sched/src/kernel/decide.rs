@@ -3,16 +3,26 @@
 use std::sync::Arc;
 
 use super::classes::ClassKey;
-use super::pods::Place;
+use super::pods::{Place, PodRecord, Pods};
+use super::preempt::Search;
 use super::{Kernel, Outcome, SchedError, importance_of, owner_of, parse_pod};
 use crate::class::{ClassState, Subject};
-use crate::failure::{self, Failure, Importance};
+use crate::failure::{Failure, Importance, NEVER, Preemption, VICTIMS_ARE_LEAVING, diagnose};
 use crate::kinds::PodKind;
 use crate::labels::LabelSelector;
-use crate::plugins::View;
+use crate::neighbours::Neighbours;
+use crate::plugins::{Change, View};
 use crate::requirements::Requirements;
-use crate::snapshot::Slot;
+use crate::snapshot::{Slot, Snapshot};
 use crate::together::Owner;
+
+/// Who wants to know why a pod fits nowhere.
+struct Loser<'a> {
+    pod: &'a Requirements,
+    importance: Importance,
+    /// The node that is kept for it.
+    promised: Option<Slot>,
+}
 
 impl Kernel {
     /// Places the pods in the order given, each seeing those before it. Each that is placed is assumed on its node.
@@ -23,6 +33,7 @@ impl Kernel {
     }
 
     fn schedule_one(&mut self, key: &str) -> Outcome {
+        self.waiting.remove(key);
         let Some(record) = self.pods.find(key) else {
             return Outcome::Skipped;
         };
@@ -30,8 +41,7 @@ impl Kernel {
             return Outcome::Skipped;
         }
         self.stats.decisions += 1;
-        let (requirements, importance) = (record.requirements.clone(), record.importance);
-        let (kind_id, kind) = (record.kind, self.nodes.kinds.kind(record.kind).clone());
+        let requirements = record.requirements.clone();
         if !requirements.undecided.is_empty() {
             return Outcome::Failed(Arc::new(Failure {
                 undecided: requirements.undecided.clone(),
@@ -40,6 +50,27 @@ impl Kernel {
             }));
         }
         self.stats.nodes_considered += self.nodes.node_count() as u64;
+        match self.decide(key) {
+            Ok(slot) => {
+                self.promise(key, None);
+                self.pods.place(key, Place::Assumed(slot));
+                if let Some(record) = self.pods.find(key) {
+                    self.nodes.place_pod(slot, &requirements, record.kind);
+                }
+                Outcome::Placed(self.nodes.name(slot).clone())
+            }
+            Err(failure) => {
+                self.lose(key, &failure);
+                Outcome::Failed(failure)
+            }
+        }
+    }
+
+    fn decide(&mut self, key: &str) -> Result<Slot, Arc<Failure>> {
+        let record = self.pods.find(key).expect("the caller has found it");
+        let (requirements, importance) = (record.requirements.clone(), record.importance);
+        let own_node = record.promised;
+        let kind = self.nodes.kinds.kind(record.kind).clone();
         let defaults = self.defaults(&requirements, &kind, record.owner.as_ref());
         let involved = self.is_involved(&requirements, &kind, defaults.as_ref());
         let class = self.classes.take_turn(ClassKey {
@@ -53,40 +84,72 @@ impl Kernel {
             self.scratch.reset();
             &mut self.scratch
         };
+        let mut promised = promised_room(&self.pods, key, importance.priority);
         let subject = Subject {
             pod: &requirements,
             kind: &kind,
             involved,
             defaults: defaults.as_ref(),
-            promised: &[],
+            promised: &promised,
         };
-        if let Some(slot) = state.best(&subject, &self.nodes, self.seed) {
-            self.pods.place(key, Place::Assumed(slot));
-            self.nodes.place_pod(slot, &requirements, kind_id);
-            return Outcome::Placed(self.nodes.name(slot).clone());
+        let best = state.best(&subject, &self.nodes, self.seed);
+        if let Some(best) = best {
+            // The node that was kept for it is taken if it will do, whatever the others are worth.
+            return Ok(own_node.filter(|slot| state.admits(*slot)).unwrap_or(best));
         }
         // Equal pods that fail between two changes fail for the same reasons.
         let head = self.nodes.head();
         if let Some((position, asked_by, failure)) = &class.failure
-            && *position == head
-            && *asked_by == importance
+            && (*position, *asked_by) == (head, importance)
+            && own_node.is_none()
         {
-            return Outcome::Failed(failure.clone());
+            return Err(failure.clone());
         }
-        let view = View {
+        let loser = Loser {
             pod: &requirements,
-            nodes: &self.nodes,
-            neighbours: state.neighbours(),
-            change: None,
+            importance,
+            promised: own_node,
         };
-        let victims = |slot: Slot| {
-            let pods = self.pods.on_node(slot);
-            let less = pods.filter(|pod| pod.importance.priority < importance.priority);
-            less.map(|pod| (&*pod.requirements, pod.kind)).collect()
+        let neighbours = state.neighbours();
+        let failure = loser.why(
+            self.seed,
+            &self.nodes,
+            &self.pods,
+            &self.budgets,
+            neighbours,
+            &mut promised,
+        );
+        let failure = Arc::new(failure);
+        if own_node.is_none() && !matches!(failure.preemption, Preemption::Nominated(_)) {
+            class.failure = Some((head, importance, failure.clone()));
+        }
+        Err(failure)
+    }
+
+    /// What a failure leads to: the pod waits, and is promised a node if others make room.
+    fn lose(&mut self, key: &str, failure: &Failure) {
+        let Some(record) = self.pods.find(key) else {
+            return;
         };
-        let failure = Arc::new(failure::explain(&view, importance, &victims));
-        class.failure = Some((head, importance, failure.clone()));
-        Outcome::Failed(failure)
+        let kind = self.nodes.kinds.kind(record.kind);
+        self.waiting
+            .add(&record.key, &record.requirements, kind, &failure.plugins);
+        match &failure.preemption {
+            Preemption::Nominated(nomination) => {
+                let slot = self.nodes.find(&nomination.node);
+                for outranked in &nomination.outranked {
+                    self.promise(outranked, None);
+                }
+                for victim in &nomination.victims {
+                    if let Some(victim) = self.pods.find_mut(&victim.key) {
+                        victim.is_victim = true;
+                    }
+                }
+                self.promise(key, slot);
+            }
+            Preemption::Useless(_) => self.promise(key, None),
+            Preemption::NotEligible(_) | Preemption::NotConsidered => {}
+        }
     }
 
     /// Whom the default spread constraints count, if they apply to the pod.
@@ -120,31 +183,40 @@ impl Kernel {
     /// Where a pod, given encoded and not necessarily known, would go now, and why not elsewhere. Changes nothing.
     pub fn explain(&mut self, body: &[u8]) -> Result<(Option<Arc<str>>, Failure), SchedError> {
         let pod = parse_pod(body)?;
+        let key = super::key_of(&pod.metadata);
         let (requirements, kind) = self.read(&pod);
         let kind = Arc::new(kind);
-        let importance: Importance = importance_of(&pod);
+        let importance = importance_of(&pod);
+        let own_node = self.pods.find(&key).and_then(|record| record.promised);
         let defaults = self.defaults(&requirements, &kind, owner_of(&pod).as_ref());
+        let mut promised = promised_room(&self.pods, &key, importance.priority);
         let subject = Subject {
             pod: &requirements,
             kind: &kind,
             involved: self.is_involved(&requirements, &kind, defaults.as_ref()),
             defaults: defaults.as_ref(),
-            promised: &[],
+            promised: &promised,
         };
         let mut state = ClassState::default();
         let best = state.best(&subject, &self.nodes, self.seed);
-        let view = View {
+        let best = best.map(|best| own_node.filter(|slot| state.admits(*slot)).unwrap_or(best));
+        let loser = Loser {
             pod: &requirements,
-            nodes: &self.nodes,
-            neighbours: state.neighbours(),
-            change: None,
+            importance,
+            promised: own_node,
         };
-        let victims = |slot: Slot| {
-            let pods = self.pods.on_node(slot);
-            let less = pods.filter(|pod| pod.importance.priority < importance.priority);
-            less.map(|pod| (&*pod.requirements, pod.kind)).collect()
-        };
-        let mut failure = failure::explain(&view, importance, &victims);
+        let neighbours = state.neighbours();
+        let mut failure = loser.why(
+            self.seed,
+            &self.nodes,
+            &self.pods,
+            &self.budgets,
+            neighbours,
+            &mut promised,
+        );
+        if best.is_some() {
+            failure.preemption = Preemption::NotConsidered;
+        }
         failure.undecided.clone_from(&requirements.undecided);
         let node = best
             .filter(|_| requirements.undecided.is_empty())
@@ -163,11 +235,91 @@ impl Kernel {
         let (requirements, kind) = (record.requirements.clone(), record.kind);
         self.pods.place(key, Place::Pending);
         self.nodes.remove_pod(slot, &requirements, kind);
+        self.left(&requirements, kind);
         true
+    }
+
+    /// A victim is not evicted after all.
+    pub fn spare(&mut self, key: &str) {
+        if let Some(record) = self.pods.find_mut(key) {
+            record.is_victim = false;
+        }
     }
 
     /// The node a pod is on or assumed on.
     pub fn node_of(&self, key: &str) -> Option<&Arc<str>> {
         Some(self.nodes.name(self.pods.find(key)?.place.slot()?))
+    }
+
+    /// The node that is kept for a pending pod.
+    pub fn promised_to(&self, key: &str) -> Option<&Arc<str>> {
+        Some(self.nodes.name(self.pods.find(key)?.promised?))
+    }
+}
+
+/// The room that is kept for pods at least as important, by node. A pod's own promise does not stand in its way.
+fn promised_room(pods: &Pods, key: &str, priority: i32) -> Vec<(Slot, Change)> {
+    let counts = |pod: &&PodRecord| pod.importance.priority >= priority && *pod.key != *key;
+    pods.promised_nodes()
+        .filter_map(|slot| {
+            let mut change = Change::default();
+            for pod in pods.promised(slot).filter(counts) {
+                change.add(&pod.requirements, pod.kind, 1);
+            }
+            (!change.kinds().is_empty()).then_some((slot, change))
+        })
+        .collect()
+}
+
+impl Loser<'_> {
+    fn why(
+        &self,
+        seed: u64,
+        nodes: &Snapshot,
+        pods: &Pods,
+        budgets: &crate::budgets::Budgets,
+        neighbours: Option<&Neighbours>,
+        promised: &mut [(Slot, Change)],
+    ) -> Failure {
+        for (_, change) in &mut *promised {
+            change.shift(neighbours);
+        }
+        let view = View {
+            pod: self.pod,
+            nodes,
+            neighbours,
+            change: None,
+        };
+        let diagnosis = diagnose(&view, promised);
+        let mut failure = diagnosis.failure;
+        if failure.nodes == 0 {
+            return failure;
+        }
+        failure.preemption = if self.importance.never_preempts {
+            Preemption::NotEligible(NEVER)
+        } else if self.waits_for_victims(pods, &diagnosis.potential) {
+            Preemption::NotEligible(VICTIMS_ARE_LEAVING)
+        } else {
+            let search = Search {
+                view,
+                pods,
+                budgets,
+                priority: self.importance.priority,
+                promised,
+                seed,
+            };
+            search.run(&diagnosis.potential, diagnosis.hopeless)
+        };
+        failure
+    }
+
+    /// The node that is kept for it will have room: its victims are leaving.
+    fn waits_for_victims(&self, pods: &Pods, potential: &[Slot]) -> bool {
+        self.promised.is_some_and(|slot| {
+            potential.contains(&slot)
+                && pods
+                    .on_node(slot)
+                    .any(|pod| pod.is_victim && pod.importance.priority < self.importance.priority)
+        })
     }
 }

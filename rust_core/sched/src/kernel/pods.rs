@@ -35,7 +35,21 @@ pub struct PodRecord {
     pub importance: Importance,
     pub gated: bool,
     pub deleting: bool,
+    /// When it started, as its status says.
+    pub started: Option<Box<str>>,
+    /// Chosen as a victim: it leaves, or is about to.
+    pub is_victim: bool,
     pub place: Place,
+    /// The node that is kept for it while victims leave.
+    pub promised: Option<Slot>,
+    /// The node that its status named last.
+    pub named: Option<Box<str>>,
+}
+
+impl PodRecord {
+    pub fn name(&self) -> &str {
+        self.key.rsplit('/').next().unwrap_or_default()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +61,8 @@ pub struct Pods {
     records: Vec<Option<PodRecord>>,
     free: Vec<PodId>,
     ids: Map<Arc<str>, PodId>,
-    on_node: BTreeMap<Slot, Vec<PodId>>,
+    on_node: Vec<Vec<PodId>>,
+    promised: BTreeMap<Slot, Vec<PodId>>,
 }
 
 impl Pods {
@@ -55,16 +70,22 @@ impl Pods {
         self.ids.len()
     }
 
-    pub fn id(&self, key: &str) -> Option<PodId> {
+    fn id(&self, key: &str) -> Option<PodId> {
         self.ids.get(key).copied()
+    }
+
+    fn get(&self, id: PodId) -> Option<&PodRecord> {
+        self.records[id.0 as usize].as_ref()
     }
 
     pub fn find(&self, key: &str) -> Option<&PodRecord> {
         self.get(self.id(key)?)
     }
 
-    pub fn get(&self, id: PodId) -> Option<&PodRecord> {
-        self.records[id.0 as usize].as_ref()
+    /// For what neither moves it nor promises it a node.
+    pub fn find_mut(&mut self, key: &str) -> Option<&mut PodRecord> {
+        let id = self.id(key)?;
+        self.records[id.0 as usize].as_mut()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &PodRecord> {
@@ -73,8 +94,19 @@ impl Pods {
 
     /// The pods on a node, in no order that means anything.
     pub fn on_node(&self, slot: Slot) -> impl Iterator<Item = &PodRecord> {
-        let ids = self.on_node.get(&slot).into_iter().flatten();
+        let ids = self.on_node.get(slot.index()).into_iter().flatten();
         ids.filter_map(|id| self.get(*id))
+    }
+
+    /// The pods that a node is kept for.
+    pub fn promised(&self, slot: Slot) -> impl Iterator<Item = &PodRecord> {
+        let ids = self.promised.get(&slot).into_iter().flatten();
+        ids.filter_map(|id| self.get(*id))
+    }
+
+    /// The nodes that are kept for pods, in order.
+    pub fn promised_nodes(&self) -> impl Iterator<Item = Slot> + '_ {
+        self.promised.keys().copied()
     }
 
     /// A pod of a key that is not there yet.
@@ -88,7 +120,10 @@ impl Pods {
         };
         self.ids.insert(record.key.clone(), id);
         if let Some(slot) = record.place.slot() {
-            self.on_node.entry(slot).or_default().push(id);
+            self.enter(id, slot);
+        }
+        if let Some(slot) = record.promised {
+            self.promised.entry(slot).or_default().push(id);
         }
         self.records[id.0 as usize] = Some(record);
     }
@@ -99,11 +134,14 @@ impl Pods {
         if let Some(slot) = record.place.slot() {
             self.leave(id, slot);
         }
+        if let Some(slot) = record.promised {
+            self.withdraw(id, slot);
+        }
         self.free.push(id);
         Some(record)
     }
 
-    /// Where a pod is now. Gives the node it left, if any.
+    /// Where a pod is now.
     pub fn place(&mut self, key: &str, place: Place) {
         let Some(id) = self.id(key) else { return };
         let Some(record) = self.records[id.0 as usize].as_mut() else {
@@ -117,15 +155,43 @@ impl Pods {
             self.leave(id, slot);
         }
         if let Some(slot) = place.slot() {
-            self.on_node.entry(slot).or_default().push(id);
+            self.enter(id, slot);
         }
     }
 
+    /// Promises a pod a node, or nothing any more. Gives the node it was promised before.
+    pub fn promise(&mut self, key: &str, slot: Option<Slot>) -> Option<Slot> {
+        let id = self.id(key)?;
+        let record = self.records[id.0 as usize].as_mut()?;
+        let before = std::mem::replace(&mut record.promised, slot);
+        if let Some(slot) = before {
+            self.withdraw(id, slot);
+        }
+        if let Some(slot) = slot {
+            self.promised.entry(slot).or_default().push(id);
+        }
+        before
+    }
+
+    fn enter(&mut self, id: PodId, slot: Slot) {
+        if self.on_node.len() <= slot.index() {
+            self.on_node.resize(slot.index() + 1, Vec::new());
+        }
+        self.on_node[slot.index()].push(id);
+    }
+
     fn leave(&mut self, id: PodId, slot: Slot) {
-        if let Some(ids) = self.on_node.get_mut(&slot) {
+        let ids = &mut self.on_node[slot.index()];
+        if let Some(index) = ids.iter().position(|each| *each == id) {
+            ids.swap_remove(index);
+        }
+    }
+
+    fn withdraw(&mut self, id: PodId, slot: Slot) {
+        if let Some(ids) = self.promised.get_mut(&slot) {
             ids.retain(|each| *each != id);
             if ids.is_empty() {
-                self.on_node.remove(&slot);
+                self.promised.remove(&slot);
             }
         }
     }

@@ -3,9 +3,10 @@
 use serde::de::DeserializeOwned;
 
 use super::{EventKind, Kernel, SchedError};
+use crate::budgets;
 use crate::labels::{LabelSelector, Requirement, sorted};
 use crate::together::{Owner, OwnerKind};
-use crate::wire::related::{Controller, Labelled, Service};
+use crate::wire::related::{Budget, Controller, Labelled, Service};
 
 /// The resources whose events the kernel wants besides pods and nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,12 +14,14 @@ pub enum Related {
     Namespaces,
     Services,
     Controllers(OwnerKind),
+    Budgets,
 }
 
 /// By the resource's name.
-pub const RELATED: [(&str, Related); 5] = [
+pub const RELATED: [(&str, Related); 6] = [
     ("namespaces", Related::Namespaces),
     ("services", Related::Services),
+    ("poddisruptionbudgets", Related::Budgets),
     (
         "replicationcontrollers",
         Related::Controllers(OwnerKind::ReplicationController),
@@ -56,6 +59,19 @@ impl Kernel {
                 let selector = service.spec.selector.filter(|_| is_there);
                 self.together
                     .put_service(&namespace, &service.metadata.name, selector);
+            }
+            Related::Budgets => {
+                let budget: Budget = parse("PodDisruptionBudget", body)?;
+                let namespace = budget.metadata.namespace.unwrap_or_default();
+                let disrupted = budget.status.disrupted_pods.unwrap_or_default();
+                let known = budgets::Budget {
+                    selector: LabelSelector::of(budget.spec.selector.as_ref()),
+                    disruptions_allowed: budget.status.disruptions_allowed,
+                    disrupted: disrupted.into_keys().collect(),
+                };
+                let name = &budget.metadata.name;
+                self.budgets
+                    .put(&namespace, name, is_there.then_some(known));
             }
             Related::Controllers(kind) => {
                 let controller: Controller = parse("controller", body)?;

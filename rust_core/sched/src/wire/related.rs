@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Metadata;
+use super::{LabelSelector, Metadata};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -37,4 +37,25 @@ pub struct Controller {
 #[serde(default)]
 pub struct ControllerSpec {
     pub selector: serde_json::Value,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Budget {
+    pub metadata: Metadata,
+    pub spec: BudgetSpec,
+    pub status: BudgetStatus,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct BudgetSpec {
+    pub selector: Option<LabelSelector>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BudgetStatus {
+    pub disruptions_allowed: i64,
+    pub disrupted_pods: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
