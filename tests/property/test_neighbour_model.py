@@ -26,6 +26,21 @@ PLUGINS = (
 )
 
 
+def random_together(choose: random.Random) -> list[tuple[str, Object]]:
+    """Services and replica sets that select some of the pods."""
+    found: dict[tuple[str, str, str], Object] = {}
+    for index in range(choose.randint(2, 6)):
+        metadata = {"name": f"set-{index % 3}", "namespace": choose.choice(list(NAMESPACES))}
+        labels = {"app": choose.choice("abc")}
+        resource = choose.choice(["services", "replicasets"])
+        selector: Object = labels if resource == "services" else {"matchLabels": labels}
+        found[resource, metadata["namespace"], metadata["name"]] = {
+            "metadata": metadata,
+            "spec": {"selector": selector},
+        }
+    return [(resource, thing) for (resource, _, _), thing in found.items()]
+
+
 def random_cluster(seed: int) -> tuple[list[Object], list[tuple[str, Object]], list[Object]]:
     """Nodes; pods that run there already, some of them being deleted; pods to place, in runs of equal ones."""
     choose = random.Random(seed)

@@ -121,54 +121,5 @@ def random_pod(choose: random.Random) -> Object:
     return {"metadata": metadata, "spec": spec}
 
 
-def random_pod(choose: random.Random) -> Object:
-    container: Object = {"name": "c", "image": "i", "resources": {"requests": {"cpu": "100m"}}}
-    spec: Object = {"containers": [container]}
-    if choose.random() < 0.15:
-        port: Object = {"containerPort": 80, "hostPort": choose.choice([80, 81])}
-        if choose.random() < 0.4:
-            port["hostIP"] = choose.choice(["10.0.0.1", "10.0.0.2"])
-        if choose.random() < 0.3:
-            port["protocol"] = "UDP"
-        container["ports"] = [port]
-    if choose.random() < 0.2:
-        spec["nodeSelector"] = {"disk": "ssd"}
-    if choose.random() < 0.3:
-        spec["tolerations"] = [{"key": "k", "operator": "Exists"}]
-    if choose.random() < 0.4:
-        spec["topologySpreadConstraints"] = [
-            random_constraint(choose, choose.choice(["DoNotSchedule", "ScheduleAnyway"]))
-            for _ in range(choose.choice([1, 1, 2]))
-        ]
-    affinity = random_affinity(choose) if choose.random() < 0.6 else {}
-    if affinity:
-        spec["affinity"] = affinity
-    metadata: Object = {"namespace": choose.choice(list(NAMESPACES)), "labels": random_labels(choose)}
-    if choose.random() < 0.5:
-        owner = {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "name": f"set-{choose.randint(0, 2)}",
-            "controller": True,
-        }
-        metadata["ownerReferences"] = [owner]
-    return {"metadata": metadata, "spec": spec}
-
-
-def random_together(choose: random.Random) -> list[tuple[str, Object]]:
-    """Services and replica sets that select some of the pods."""
-    found: dict[tuple[str, str, str], Object] = {}
-    for index in range(choose.randint(2, 6)):
-        metadata = {"name": f"set-{index % 3}", "namespace": choose.choice(list(NAMESPACES))}
-        labels = {"app": choose.choice("abc")}
-        resource = choose.choice(["services", "replicasets"])
-        selector: Object = labels if resource == "services" else {"matchLabels": labels}
-        found[resource, metadata["namespace"], metadata["name"]] = {
-            "metadata": metadata,
-            "spec": {"selector": selector},
-        }
-    return [(resource, thing) for (resource, _, _), thing in found.items()]
-
-
 def key_of(pod: Object) -> str:
     return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
