@@ -156,6 +156,10 @@ class World:
         self.probes = FakeProbes(kubelet)
         return Rooms(volumes=self.volumes, settings=self.settings, probes=self.probes)
 
+    def cancel(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+
     async def kill(self) -> None:
         """As kill -9: nothing is told to anybody."""
         assert self._task is not None

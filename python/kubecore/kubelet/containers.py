@@ -50,17 +50,21 @@ GRACE_ANNOTATION = "io.kubernetes.pod.terminationGracePeriod"
 PRE_STOP_ANNOTATION = "io.kubernetes.container.preStopHandler"
 RESTARTS_ANNOTATION = "io.kubernetes.container.restartCount"
 
+FINISH_SECONDS = 10.0
+"""How long a change that is under way may still take when its worker is stopped."""
+
 Result = TypeVar("Result")
 
 
 async def whole(call: Awaitable[Result]) -> Result:
-    """A change in the runtime that is not given up half-way: when the caller is cancelled it is waited for first."""
+    """A change in the runtime that is not given up half-way: when the caller is cancelled it is waited for first, but
+    not for ever."""
     task = asyncio.ensure_future(call)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        if not task.cancelled():
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait((task,), timeout=FINISH_SECONDS)
+        task.cancel()
         raise
 
 
