@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "kubelet": ("kubelet", "Run the kubelet of one node alone"),
     "service-proxy": ("service_proxy", "Run the service proxy of one node alone"),
     "node": ("node", "Switch a real node off and on"),
+    "image": ("image", "Import and list the images of real nodes"),
     "apply": ("apply", "Apply manifests by file"),
     "create": ("create", "Create objects from files"),
     "get": ("get", "List objects or show some"),

@@ -131,9 +131,17 @@ class Node:
         return await self.runtime.run_pod_sandbox(self.config(name, **more))
 
     async def created(
-        self, sandbox: str, script: str, *, name: str = "main", image: str = "busybox", **more: object
+        self,
+        sandbox: str,
+        script: str,
+        *,
+        name: str = "main",
+        image: str = "busybox",
+        pull: bool = True,
+        **more: object,
     ) -> str:
-        await self.runtime.pull_image(image, None)
+        if pull:
+            await self.runtime.pull_image(image, None)
         given = {"command": ("sh", "-c", script), "log_path": f"{name}/0.log", **more}
         config = ContainerConfig(metadata=ContainerMetadata(name=name), image=image, **given)  # type: ignore[arg-type]
         return await self.runtime.create_container(sandbox, config)

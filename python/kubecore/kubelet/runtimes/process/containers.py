@@ -87,7 +87,12 @@ class Containers:
         self._images = images
         self._writer = writer
         self._tell = tell
-        self.launcher = Launcher(directory, cgroups=cgroups, sandboxes=sandboxes)
+        self.launcher = Launcher(
+            directory,
+            cgroups=cgroups,
+            sandboxes=sandboxes,
+            pid_of=lambda container_id: self.running(container_id)[0].container.pid,
+        )
         self._known: dict[str, ContainerRecord] = {}
         self._living: dict[str, Living] = {}
         self._logs: dict[str, LogFile] = {}
@@ -270,7 +275,7 @@ class Containers:
             finally:
                 for handle in handles:
                     os.close(handle)
-        except (spawn.StartFailed, OSError) as failed:
+        except (spawn.StartFailed, RuntimeFailure, OSError) as failed:
             self._failed_to_start(record, streams, failed)
         if started.terminal >= 0:
             streams.terminal = started.terminal

@@ -60,9 +60,11 @@ class Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
-    """`layers`: directories, top first, relative to the runtime's or absolute; below them the node's root if `on_host`."""
+    """`layers`: directories, top first, relative to the runtime's or absolute; below them the node's root if `on_host`. `digest`: what
+    the image is known by in `name@digest`, the id unless it came with another."""
 
     id: str
+    digest: str = ""
     tags: tuple[str, ...]
     digests: tuple[str, ...]
     layers: tuple[str, ...]
@@ -146,8 +148,8 @@ class Images:
             return next((image for image in self._stored.values() if exact in image.digests), None)
         return next((image for image in self._stored.values() if str(wanted) in image.tags), None)
 
-    def row_of(self, name: str) -> tuple[references.Reference, Row]:
-        """Fails with NOT_FOUND or INVALID_ARGUMENT."""
+    def row_of(self, name: str) -> tuple[references.Reference, Row | None]:
+        """None: it was imported. Fails with INVALID_ARGUMENT, or NOT_FOUND if nothing here is called so."""
         try:
             wanted = references.parse(name)
         except references.InvalidReference as invalid:
@@ -166,14 +168,13 @@ class Images:
         """A row with a root. Fails with NOT_FOUND if what it names is not on this node, or the digest is another."""
         image = self._pull_row(wanted, row)
         if wanted.digest and wanted.digest != image.id:
-            message = f'failed to pull and unpack image "{wanted}": failed to resolve reference "{wanted}": {wanted}: not found'
-            raise RuntimeFailure(RuntimeCode.NOT_FOUND, message)
+            raise _not_found(wanted)
         return image
 
     def store(self, image: StoredImage, wanted: references.Reference) -> StoredImage:
         """The image by that name from now on; another image that had the name loses it."""
         tag = str(references.Reference(wanted.repository, wanted.tag)) if wanted.tag else ""
-        digest = f"{wanted.repository}@{image.id}"
+        digest = f"{wanted.repository}@{image.digest or image.id}"
         for other in list(self._stored.values()):
             if tag in other.tags and other.id != image.id:
                 kept = tuple(each for each in other.tags if each != tag)
@@ -251,7 +252,7 @@ class Images:
                 except OSError as failed:
                     message = f'failed to pull and unpack image "{wanted}": {file.source}: {failed.strerror}'
                     raise RuntimeFailure(RuntimeCode.NOT_FOUND, message) from failed
-            placed[os.path.normpath("/" + path)] = (file, content)
+            placed[os.path.join("/", os.path.normpath(path.lstrip("/")))] = (file, content)
         return placed
 
     def _load(self) -> dict[str, StoredImage]:
@@ -265,6 +266,11 @@ class Images:
         target = self._directory / _INDEX
         target.with_suffix(".new").write_bytes(msgspec.msgpack.encode(list(self._stored.values())))
         target.with_suffix(".new").replace(target)
+
+
+def _not_found(wanted: references.Reference) -> RuntimeFailure:
+    message = f'failed to pull and unpack image "{wanted}": failed to resolve reference "{wanted}": {wanted}: not found'
+    return RuntimeFailure(RuntimeCode.NOT_FOUND, message)
 
 
 def _matches(pattern: str, wanted: references.Reference) -> bool:

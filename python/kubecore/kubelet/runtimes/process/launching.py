@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kubecore.kubelet.cgroups import Cgroups
@@ -25,7 +25,12 @@ _ALL_BUT_PID = (
 
 
 class Launcher:
-    def __init__(self, directory: Path, *, cgroups: Cgroups, sandboxes: Sandboxes) -> None:
+    """`pid_of`: the process of a container that runs, by the container's id."""
+
+    def __init__(
+        self, directory: Path, *, cgroups: Cgroups, sandboxes: Sandboxes, pid_of: Callable[[str], int]
+    ) -> None:
+        self._pid_of = pid_of
         self._directory = directory
         self._cgroups = cgroups
         self._sandboxes = sandboxes
@@ -130,7 +135,10 @@ class Launcher:
         ]
 
     def _pid_namespace(self, record: ContainerRecord, sandbox: SandboxRecord) -> int:
-        mode = record.config.security.namespaces.pid
+        options = record.config.security.namespaces
+        mode = options.pid
+        if mode is NamespaceMode.TARGET:
+            return os.pidfd_open(self._pid_of(options.target_id))
         if mode is NamespaceMode.NODE:
             return spawn.NODE_NAMESPACE
         if mode is NamespaceMode.POD and sandbox.pause_pid:

@@ -217,7 +217,10 @@ class ProcessRuntime:
 
     async def pull_image(self, image: str, auth: RegistryAuth | None) -> str:
         wanted, row = self._images.row_of(image)
-        if row.layout:
+        if row is None:
+            # Imported: there is nowhere to look for a newer one.
+            stored = self._images.stored(wanted)
+        elif row.layout:
             stored = await self._import(row.layout, wanted)
         else:
             stored = self._images.pull_row(wanted, row)
@@ -245,7 +248,6 @@ class ProcessRuntime:
             "kubecore.kubelet.runtimes.process.layout",
             layout,
             str(self._directory),
-            str(wanted),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
