@@ -29,6 +29,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "patch": ("patch", "Change some fields of objects"),
     "events": ("events", "List events"),
     "top": ("top", "Show what nodes and pods use"),
+    "ui": ("ui", "Open the page: nodes, workloads, pods, logs, the flow of changes"),
     "proxy": ("proxy", "Open a plain REST door to the API server on loopback"),
     "store": ("store", "Look after the data directory: verify, dump, snapshot, restore, repair, defragment"),
     "bench": ("bench", "Measure the control plane"),

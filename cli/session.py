@@ -18,10 +18,13 @@ from kubecore.client.transport import TransportError
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One command's connection. `namespace`: the one asked for, else the context's; `all_namespaces` empties it."""
+    """One command's connection. `namespace`: the one asked for, else the context's; `all_namespaces` empties it.
+    `authority_pem` is empty where the system's authorities are trusted."""
 
     client: Client
     namespace: str
+    server: str = ""
+    authority_pem: bytes = b""
 
     def scope(self, resource: Resource, *, all_namespaces: bool = False) -> str:
         """The namespace in which to look for a resource's objects."""
@@ -87,7 +90,13 @@ def connected(
             connection = replace(connection, token=token, client_certificate_pem=b"", client_key_pem=b"")
         transport = HttpTransport(connection)
         try:
-            return await verb(Session(Client(transport), namespace or connection.namespace)) or 0
+            session = Session(
+                Client(transport),
+                namespace or connection.namespace,
+                connection.server,
+                connection.certificate_authority_pem,
+            )
+            return await verb(session) or 0
         finally:
             await transport.close()
 

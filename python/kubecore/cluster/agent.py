@@ -19,9 +19,12 @@ log = logging.getLogger(__name__)
 
 
 def configure_logging(*, verbose: bool) -> None:
-    """Lines on standard error; without `verbose` only warnings and worse."""
+    """Lines on standard error; without `verbose` only warnings and worse. Our own parts' lines are kept for `/logs` either way."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(level)
+    logging.getLogger("kubecore").setLevel(logging.INFO)
 
 
 def on_signals() -> asyncio.Event:

@@ -94,6 +94,7 @@ class ApiServerPart:
             served=served,
             post_start=[PostStartHook("bootstrap-objects", self._bootstrap)],
             extra_routes=token_issuer_routes(gate.tokens),
+            clock=clock,
             providers={metrics.GROUP: self._metrics.api.handle},
             forwarder=forwarder,
         )

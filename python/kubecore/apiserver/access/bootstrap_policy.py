@@ -153,6 +153,17 @@ USER_ROLES: tuple[RoleRow, ...] = (
 )
 
 COMPONENT_ROLES: tuple[RoleRow, ...] = (
+    # Not upstream's: the page's own files, which hold nothing of the cluster. What the page shows, its user must be allowed to read.
+    RoleRow("system:kubecore:page", (_url("/ui /ui/*"),)),
+    # Not upstream's: beside `view`, what a reader of the whole page sees.
+    RoleRow(
+        "system:kubecore:page-reader",
+        (
+            Rule(READ, "core", "nodes persistentvolumes"),
+            Rule(READ, "metrics.k8s.io", "nodes pods"),
+            _url("/logs /logs/* /metrics"),
+        ),
+    ),
     # metrics-server brings this one with it.
     RoleRow(
         "system:aggregated-metrics-reader",
@@ -350,6 +361,7 @@ CLUSTER_ROLE_BINDINGS: tuple[BindingRow, ...] = (
         "system:kubecore:node-simulator", "system:kubecore:node-simulator", users="system:kubecore:node-simulator"
     ),
     BindingRow("system:kubecore:fabric", "system:kubecore:fabric", users="system:kubecore:fabric"),
+    BindingRow("system:kubecore:page", "system:kubecore:page", groups="system:authenticated system:unauthenticated"),
     BindingRow("system:monitoring", "system:monitoring", groups="system:monitoring"),
     BindingRow("system:discovery", "system:discovery", groups="system:authenticated"),
     BindingRow("system:basic-user", "system:basic-user", groups="system:authenticated"),

@@ -72,6 +72,12 @@ class Forwards(Protocol):
         ...
 
 
+class NotesWrites(Protocol):
+    """Who wants to know of writes."""
+
+    def note(self, user: User, call: Call, revision: int) -> None: ...
+
+
 Route = Callable[[Call], Response | None]
 """Answers a path that is no resource's; None: there is no such path."""
 
@@ -98,6 +104,7 @@ class App:
         registry: Resources,
         served: ServedResources,
         routes: Route,
+        writes: NotesWrites,
         providers: Mapping[str, Provider] | None = None,
         forwards: Forwards | None = None,
     ) -> None:
@@ -107,6 +114,7 @@ class App:
         self._registry = registry
         self._served = served
         self._routes = routes
+        self._writes = writes
         self._providers = providers or {}
         self._forwards = forwards
         self.lock = threading.RLock()
@@ -142,8 +150,14 @@ class App:
             )
         if call.is_resource and call.group in self._providers and self._is_served(call):
             return self._later(call, self._providers[call.group](call))
+        before = self._storage.revision()
         result = self._respond(identity.user, call)
-        return self._forward(call, result) if isinstance(result, Backend) else self._answer(call, result)
+        if isinstance(result, Backend):
+            return self._forward(call, result)
+        # Writes take turns, so what is new is this request's.
+        if (after := self._storage.revision()) > before and call.is_resource:
+            self._writes.note(identity.user, call, after)
+        return self._answer(call, result)
 
     def _is_served(self, call: Call) -> bool:
         return (call.group, call.version, call.resource) in self._served

@@ -66,6 +66,14 @@ class Metrics(Collector):
             yield CounterMetricFamily(name, text, figures[key])
         for name, (key, text) in _GAUGES.items():
             yield GaugeMetricFamily(name, text, figures[key])
+        watchers = GaugeMetricFamily(
+            "kubecore_watchers",
+            "Running watches by what they watch and whose they are.",
+            labels=["resource", "watcher"],
+        )
+        for row in figures["watchers"]:
+            watchers.add_metric([row["resource"], row["watcher"]], row["count"])
+        yield watchers
         yield from self._storage()
         yield from self._process_figures()
 

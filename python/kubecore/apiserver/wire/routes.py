@@ -8,8 +8,10 @@ from kubecore.api.errors import MethodNotAllowed
 from kubecore.apiserver.wire.discovery import Discovery
 from kubecore.apiserver.wire.door import Call
 from kubecore.apiserver.wire.health import Health
+from kubecore.apiserver.wire.logs import LogPages
 from kubecore.apiserver.wire.openapi import OpenApi
 from kubecore.apiserver.wire.response import Response, of_json
+from kubecore.apiserver.wire.ui import UserInterface
 from kubecore.apiserver.wire.version import version_info
 
 _ONLY_READ = ("api", "apis", "version")
@@ -28,6 +30,8 @@ class Routes:
         health: Health,
         openapi: OpenApi,
         metrics: Handler,
+        logs: LogPages,
+        ui: UserInterface,
         extra: dict[str, Handler] | None = None,
     ) -> None:
         self._exact: dict[str, Handler] = {
@@ -43,8 +47,10 @@ class Routes:
             "healthz": health.answer,
             "livez": health.answer,
             "readyz": health.answer,
+            "logs": logs.answer,
+            "ui": ui.answer,
         }
-        self._listed = (discovery.paths, health.paths, openapi.paths)
+        self._listed = (discovery.paths, health.paths, openapi.paths, logs.paths, ui.paths)
 
     def answer(self, call: Call) -> Response | None:
         """None: nobody serves this path."""

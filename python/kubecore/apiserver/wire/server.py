@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from kubecore.api.clock import Clock, SystemClock
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore.apiserver.wire.app import App, Gate, Later, Provider, Resources
 from kubecore.apiserver.wire.discovery import Discovery
@@ -21,10 +22,12 @@ from kubecore.apiserver.wire.door import Allow, Answer, Call, Door, Forward
 from kubecore.apiserver.wire.forward import Forwarder
 from kubecore.apiserver.wire.health import Check, Health
 from kubecore.apiserver.wire.local import LocalTransport
+from kubecore.apiserver.wire.logs import LogPages, RecentLogs, RecentWrites
 from kubecore.apiserver.wire.metrics import Metrics
 from kubecore.apiserver.wire.openapi import OpenApi
 from kubecore.apiserver.wire.routes import Handler, Routes
 from kubecore.apiserver.wire.served import ServedResources
+from kubecore.apiserver.wire.ui import UserInterface
 from kubecore.apiserver.wire.wakeups import Wakeups
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,7 @@ class APIServer:
         extra_routes: dict[str, Handler] | None = None,
         providers: dict[str, Provider] | None = None,
         forwarder: Forwarder | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """extra_routes: exact paths beside the built-in ones, and who answers them. providers: who answers an API group that
         is not stored. forwarder: to kubelets and pods; None: there is no network to them."""
@@ -76,11 +80,15 @@ class APIServer:
         self._forwarder = forwarder
         self._hooks = list(post_start)
         self._done_hooks: set[str] = set()
+        self._logs = RecentLogs()
+        writes = RecentWrites(clock or SystemClock())
         routes = Routes(
             discovery=Discovery(served),
             health=Health(self._checks),
             openapi=OpenApi(),
             metrics=Metrics(self.door.metrics, storage.store.stats, self._object_counts).answer,
+            logs=LogPages(self._logs, writes),
+            ui=UserInterface(),
             extra=extra_routes,
         )
         self.app = App(
@@ -91,12 +99,14 @@ class APIServer:
             routes=routes.answer,
             providers=providers,
             forwards=forwarder,
+            writes=writes,
         )
         self._thread: threading.Thread | None = None
         self._wakeups: dict[asyncio.AbstractEventLoop, Wakeups] = {}
 
     def start(self) -> None:
         """Runs what must have happened before the server is ready. Raises what a hook raises."""
+        self._logs.attach()
         for hook in self._hooks:
             with self.app.lock:
                 hook.run()
@@ -152,6 +162,7 @@ class APIServer:
         if self._stopping:
             return
         self._stopping = True
+        self._logs.detach()
         for wakeups in self._wakeups.values():
             wakeups.close_from_elsewhere()
         self.door.drain(timeout_seconds=drain_timeout_seconds)

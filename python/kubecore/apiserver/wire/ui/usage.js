@@ -1,0 +1,117 @@
+// What nodes and pods use: asked of metrics.k8s.io every ten seconds while somebody looks, kept for a quarter of an hour. What happened
+// before we looked comes from the kubelet's own short history, if the user may ask the node for it.
+
+import { quantity } from "./format.js";
+
+const INTERVAL_MILLISECONDS = 10000;
+const POINTS_MAX = 90;
+const SERIES_MAX = 3000;
+
+export class Usage {
+  available = null; // null: not asked yet
+  error = null;
+  #series = new Map();
+  #latest = new Map();
+  #listeners = new Set();
+  #timer = 0;
+  #api;
+
+  constructor(api) {
+    this.#api = api;
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden && this.#listeners.size) this.#ask();
+    });
+  }
+
+  subscribe(listener) {
+    this.#listeners.add(listener);
+    if (this.#listeners.size === 1) this.#ask();
+    else listener();
+    return () => {
+      this.#listeners.delete(listener);
+      if (!this.#listeners.size) clearTimeout(this.#timer);
+    };
+  }
+
+  node = (name) => this.#latest.get(`node/${name}`);
+  pod = (namespace, name) => this.#latest.get(`pod/${namespace}/${name}`);
+  nodePoints = (name) => this.#series.get(`node/${name}`) ?? [];
+  podPoints = (namespace, name) => this.#series.get(`pod/${namespace}/${name}`) ?? [];
+
+  // All nodes together, point by point.
+  get totalPoints() {
+    return this.#series.get("total") ?? [];
+  }
+
+  async #ask() {
+    clearTimeout(this.#timer);
+    if (document.hidden) return;
+    try {
+      const [nodes, pods] = await Promise.all([this.#list("nodes"), this.#list("pods")]);
+      this.#note(nodes ?? [], pods ?? []);
+      this.available = nodes !== null || pods !== null;
+    } catch (error) {
+      this.available = false;
+      this.error = error;
+    }
+    for (const listener of this.#listeners) listener();
+    if (this.#listeners.size) this.#timer = setTimeout(() => this.#ask(), INTERVAL_MILLISECONDS);
+  }
+
+  async #list(plural) {
+    if (!(await this.#api.can("list", { group: "metrics.k8s.io", resource: plural }))) return null;
+    return (await this.#api.json(`/apis/metrics.k8s.io/v1beta1/${plural}`)).items;
+  }
+
+  #note(nodes, pods) {
+    const latest = new Map();
+    const now = Date.now();
+    const total = { at: now, cpu: 0, memory: 0 };
+    for (const { metadata, usage, timestamp } of nodes) {
+      const point = { at: Date.parse(timestamp), cpu: quantity(usage.cpu), memory: quantity(usage.memory) };
+      latest.set(`node/${metadata.name}`, point);
+      total.cpu += point.cpu;
+      total.memory += point.memory;
+    }
+    for (const { metadata, containers, timestamp } of pods) {
+      const point = { at: Date.parse(timestamp), cpu: 0, memory: 0, containers: new Map() };
+      for (const { name, usage } of containers) {
+        const used = { cpu: quantity(usage.cpu), memory: quantity(usage.memory) };
+        point.containers.set(name, used);
+        point.cpu += used.cpu;
+        point.memory += used.memory;
+      }
+      latest.set(`pod/${metadata.namespace}/${metadata.name}`, point);
+    }
+    if (nodes.length) latest.set("total", total);
+    this.#latest = latest;
+    const kept = new Map();
+    for (const [key, point] of latest) {
+      const points = this.#series.get(key) ?? [];
+      if (!points.length && kept.size >= SERIES_MAX) continue;
+      if (!points.length || point.at > points[points.length - 1].at) points.push(point);
+      if (points.length > POINTS_MAX) points.shift();
+      kept.set(key, points);
+    }
+    this.#series = kept;
+  }
+
+  // Puts the kubelet's history before what we have seen ourselves.
+  async seed(key, node, podUid) {
+    if (!(await this.#api.can("get", { resource: "nodes", subresource: "proxy", name: node }))) return;
+    const query = podUid ? `?pod=${encodeURIComponent(podUid)}` : "";
+    let points;
+    try {
+      ({ points } = await this.#api.json(`/api/v1/nodes/${encodeURIComponent(node)}/proxy/stats/history${query}`));
+    } catch {
+      return; // A simulated node, or another kubelet: it has none, and the chart begins now.
+    }
+    const seen = this.#series.get(key) ?? [];
+    const before = seen.length ? seen[0].at : Infinity;
+    const older = points
+      .map(([seconds, nanocores, workingSet]) => ({ at: seconds * 1000, cpu: (nanocores ?? 0) / 1e9, memory: workingSet }))
+      .filter((point) => point.at < before);
+    this.#series.set(key, [...older, ...seen].slice(-POINTS_MAX));
+    for (const listener of this.#listeners) listener();
+  }
+}
