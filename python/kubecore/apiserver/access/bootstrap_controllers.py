@@ -264,6 +264,14 @@ NAMESPACED_ROLES: dict[str, tuple[RoleRow, ...]] = {
                 Rule("get update", "core", "configmaps", names="kube-scheduler"),
             ),
         ),
+        # Not upstream's: cluster DNS as a part of the control plane keeps the service at its address.
+        RoleRow(
+            "system:kubecore:dns",
+            (
+                Rule("create delete get update", "core", "services"),
+                Rule("create delete get update", "discovery.k8s.io", "endpointslices"),
+            ),
+        ),
     ),
     "kube-public": (
         RoleRow(
@@ -296,6 +304,7 @@ NAMESPACED_BINDINGS: dict[str, tuple[BindingRow, ...]] = {
             users="system:kube-scheduler",
             service_accounts="kube-system/kube-scheduler",
         ),
+        BindingRow("system:kubecore:dns", "system:kubecore:dns", users="system:kubecore:dns"),
         BindingRow(
             "system:controller:bootstrap-signer",
             "system:controller:bootstrap-signer",

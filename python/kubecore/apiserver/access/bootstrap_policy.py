@@ -190,6 +190,14 @@ COMPONENT_ROLES: tuple[RoleRow, ...] = (
             Rule("get list watch", "discovery.k8s.io", "endpointslices"),
         ),
     ),
+    # Not upstream's either: cluster DNS where it is a part of the control plane.
+    RoleRow(
+        "system:kubecore:dns",
+        (
+            Rule("list watch", "core", "services namespaces"),
+            Rule("list watch", "discovery.k8s.io", "endpointslices"),
+        ),
+    ),
     RoleRow(
         "system:discovery",
         (
@@ -362,6 +370,7 @@ CLUSTER_ROLE_BINDINGS: tuple[BindingRow, ...] = (
     ),
     BindingRow("system:kubecore:fabric", "system:kubecore:fabric", users="system:kubecore:fabric"),
     BindingRow("system:kubecore:page", "system:kubecore:page", groups="system:authenticated system:unauthenticated"),
+    BindingRow("system:kubecore:dns", "system:kubecore:dns", users="system:kubecore:dns"),
     BindingRow("system:monitoring", "system:monitoring", groups="system:monitoring"),
     BindingRow("system:discovery", "system:discovery", groups="system:authenticated"),
     BindingRow("system:basic-user", "system:basic-user", groups="system:authenticated"),
