@@ -1,34 +1,49 @@
-"""What the server needs to know of the kubelet it belongs to. Containers, their states and log files it asks of the runtime itself,
-by the labels that every kubelet gives them (`runtimes.protocol.labels_of`)."""
+"""What the server needs to know of the kubelet it belongs to, beside its pods and its runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-Object = dict[str, Any]
+from kubecore.api.clock import Clock
+from kubecore.client import Client
+from kubecore.kubelet.configuration import KubeletConfiguration
+from kubecore.kubelet.runtimes.protocol import Runtime
+from kubecore.kubelet.seams import Pods
 
 
-class Host(Protocol):
-    """One kubelet, as its server sees it. Nothing here blocks."""
+class Page(Protocol):
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Pages(Protocol):
+    """Pages that another room answers, such as the figures."""
 
     @property
-    def node_name(self) -> str: ...
-
-    @property
-    def log_directory(self) -> Path:
-        """Where this node keeps its own logs, shown below /logs/ (upstream: /var/log)."""
+    def PATHS(self) -> Sequence[str]: ...
+    async def page(self, path: str, query: Mapping[str, str]) -> Page | None:
+        """None: no such page."""
         ...
 
-    def pods(self) -> Sequence[Object]:
-        """Every pod of this node that the kubelet knows, static ones by their own uid, each with its newest status."""
-        ...
 
-    def configuration(self) -> Object:
-        """The KubeletConfiguration in effect, for /configz."""
-        ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One kubelet, as its server sees it. `names`: what the serving certificate stands for if the kubelet makes it itself. `unhealthy`:
+    why /healthz fails, None while the kubelet's loop makes progress."""
 
-    def unhealthy(self) -> str | None:
-        """Why /healthz fails, None while the kubelet's loop makes progress."""
-        ...
+    node_name: str
+    names: Sequence[str]
+    root_directory: Path
+    log_directory: Path
+    configuration: KubeletConfiguration
+    client: Client
+    pods: Pods
+    runtime: Runtime
+    clock: Clock
+    pages: Sequence[Pages] = ()
+    unhealthy: Callable[[], str | None] = lambda: None
