@@ -25,7 +25,8 @@ from kubecore.kubelet.pod_cgroups import PodCgroups
 from kubecore.kubelet.probes import ProbeManager
 from kubecore.kubelet.resources import Enforcement
 from kubecore.kubelet.runtimes.protocol import CpuStats, MemoryStats, Runtime
-from kubecore.kubelet.stats import NodeReader, PodDirectories, ProbeMetrics, Sampler
+from kubecore.kubelet.server import Host, KubeletServer
+from kubecore.kubelet.stats import NodeReader, PodDirectories, ProbeMetrics, Sampler, StatsPages
 from kubecore.kubelet.volumes import LinuxMounter, Tokens, VolumeManager
 
 MICROSECONDS = 1_000_000
@@ -95,7 +96,22 @@ def assemble(
             PodDirectories(root_directory=place.root_directory, log_directory=kubelet.directories.pod_logs),
             clock=clock,
         )
-        return Rooms(volumes=volumes, settings=settings, probes=probes, loops=(services.run, sampler.run))
+        server = KubeletServer(
+            Host(
+                node_name=place.node_name,
+                names=(place.node_name, *kubelet.node_status.addresses),
+                root_directory=place.root_directory,
+                log_directory=place.log_directory,
+                configuration=configuration,
+                client=client,
+                pods=kubelet.pods,
+                runtime=runtime,
+                clock=clock,
+                pages=(StatsPages(sampler, probe_metrics, node_name=place.node_name),),
+            )
+        )
+        serving = (server.run,) if configuration.enable_server else ()
+        return Rooms(volumes=volumes, settings=settings, probes=probes, loops=(services.run, sampler.run, *serving))
 
     return Kubelet(
         client,
