@@ -127,15 +127,15 @@ class VolumeManager:
 
     async def mount(self, pod: Object) -> None:
         """Every volume of the pod is on disk and current. Raises MountFailure with the first that is not; the others are
-        set up all the same, and what they lack is said in events."""
+        set up all the same. What each one lacks is said in FailedMount events."""
         uid = uid_of(pod)
         state = self._pods.setdefault(uid, _PodVolumes())
         self._objects.refer(pod)
         async with state.lock:
             failures = await self._bring_up(pod, state)
+        for message in failures:
+            self._say(pod, message)
         if failures:
-            for message in failures[1:]:
-                self._say(pod, message)
             raise MountFailure(failures[0])
 
     async def _bring_up(self, pod: Object, state: _PodVolumes) -> list[str]:
