@@ -12,6 +12,7 @@ from kubecore.client.apply import apply as apply_object
 from kubecore_cli import manifests
 from kubecore_cli.diagnose import Mistake, diagnose
 from kubecore_cli.manifests import Manifest, Source
+from kubecore_cli.notices import tell_made
 from kubecore_cli.resources import manifest_name
 from kubecore_cli.session import Session, command, error_line
 
@@ -37,6 +38,8 @@ async def apply(session: Session, filenames: tuple[str, ...], recursive: bool, d
             return 1
         done.append((name, applied.outcome))
         click.echo(f"{name} {applied.outcome}" + (" (server dry run)" if dry_run == "server" else ""))
+        if applied.outcome == "created" and dry_run == "none":
+            tell_made(applied.object)
     return 0
 
 

@@ -8,6 +8,7 @@ from kubecore.api.errors import StatusError
 from kubecore.client.apply import resource_of
 from kubecore_cli import manifests
 from kubecore_cli.apply import checked
+from kubecore_cli.notices import tell_made
 from kubecore_cli.resources import manifest_name
 from kubecore_cli.session import Session, command, error_line
 
@@ -33,4 +34,6 @@ async def create(session: Session, filenames: tuple[str, ...], recursive: bool, 
             code = 1
             continue
         click.echo(f"{manifest_name(created)} created" + (" (server dry run)" if dry_run == "server" else ""))
+        if dry_run == "none":
+            tell_made(created)
     return code
