@@ -27,7 +27,8 @@ _INDEX = "index"
 
 
 class PlacedFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="camel"):
-    """A file, link or directory that a row puts into its image. `source`: copied from the node when the image is pulled."""
+    """A file, link or directory that a row puts into its image. `source`: a file or a directory with all that is in it, copied from the
+    node when the image is pulled; relative to the table's own directory."""
 
     content: str = ""
     source: str = ""
@@ -115,7 +116,21 @@ def read_table(path: str) -> tuple[Row, ...]:
     for row in table.images:
         if bool(row.root) == bool(row.layout):
             raise ValueError(f"{path}: image {row.name}: exactly one of root and layout is needed")
-    return table.images
+    return tuple(_anchored(row, Path(path).resolve().parent) for row in table.images)
+
+
+def _anchored(row: Row, directory: Path) -> Row:
+    """Relative paths of a table begin where the table is."""
+    files = {
+        path: msgspec.structs.replace(file, source=str(directory / file.source))
+        if isinstance(file, PlacedFile) and file.source
+        else file
+        for path, file in row.files.items()
+    }
+    root = row.root if row.root in ("", HOST) else str(directory / row.root)
+    return msgspec.structs.replace(
+        row, files=files, root=root, layout=str(directory / row.layout) if row.layout else ""
+    )
 
 
 class Images:
@@ -245,14 +260,17 @@ class Images:
         placed: dict[str, tuple[PlacedFile, bytes]] = {}
         for path, given in row.files.items():
             file = given if isinstance(given, PlacedFile) else PlacedFile(content=given)
-            content = file.content.encode()
-            if file.source:
-                try:
-                    content = Path(file.source).read_bytes()
-                except OSError as failed:
-                    message = f'failed to pull and unpack image "{wanted}": {file.source}: {failed.strerror}'
-                    raise RuntimeFailure(RuntimeCode.NOT_FOUND, message) from failed
-            placed[os.path.join("/", os.path.normpath(path.lstrip("/")))] = (file, content)
+            target = os.path.join("/", os.path.normpath(path.lstrip("/")))
+            if not file.source:
+                placed[target] = (file, file.content.encode())
+                continue
+            try:
+                placed.update(_copied(file, target))
+            except OSError as failed:
+                message = (
+                    f'failed to pull and unpack image "{wanted}": {failed.filename or file.source}: {failed.strerror}'
+                )
+                raise RuntimeFailure(RuntimeCode.NOT_FOUND, message) from failed
         return placed
 
     def _load(self) -> dict[str, StoredImage]:
@@ -266,6 +284,19 @@ class Images:
         target = self._directory / _INDEX
         target.with_suffix(".new").write_bytes(msgspec.msgpack.encode(list(self._stored.values())))
         target.with_suffix(".new").replace(target)
+
+
+def _copied(file: PlacedFile, target: str) -> dict[str, tuple[PlacedFile, bytes]]:
+    """What is at its source, file by file. Who may execute it here may there, unless the row says the mode."""
+    if not os.path.isdir(file.source):
+        executable = os.access(file.source, os.X_OK)
+        placed = msgspec.structs.replace(file, mode=file.mode or ("0755" if executable else "0644"))
+        return {target: (placed, Path(file.source).read_bytes())}
+    found: dict[str, tuple[PlacedFile, bytes]] = {target: (PlacedFile(directory=True, owner=file.owner), b"")}
+    for name in sorted(os.listdir(file.source)):
+        inner = msgspec.structs.replace(file, source=os.path.join(file.source, name))
+        found.update(_copied(inner, os.path.join(target, name)))
+    return found
 
 
 def _not_found(wanted: references.Reference) -> RuntimeFailure:
@@ -330,8 +361,7 @@ def _write_files(folder: Path, files: dict[str, tuple[PlacedFile, bytes]]) -> in
             target.chmod(int(file.mode or "0755", 8))
         else:
             target.write_bytes(content)
-            executable = file.source and os.access(file.source, os.X_OK)
-            target.chmod(int(file.mode or ("0755" if executable else "0644"), 8))
+            target.chmod(int(file.mode or "0644", 8))
         if file.owner:
             owner = users.resolve(file.owner)
             os.chown(target, owner.uid, owner.gid)

@@ -155,6 +155,24 @@ def test_a_wrong_table_is_refused_with_its_file_and_field(tmp_path: Path, text: 
     assert said in str(failed.value)
 
 
+def test_a_directory_is_copied_and_relative_to_the_table(tmp_path: Path) -> None:
+    (tmp_path / "web" / "inner").mkdir(parents=True)
+    (tmp_path / "web" / "inner" / "page").write_text("hello")
+    (tmp_path / "web" / "run").write_text("#!/bin/sh\n")
+    (tmp_path / "web" / "run").chmod(0o755)
+    table = tmp_path / "images.yaml"
+    table.write_text("images: [{name: shop, root: host, files: {/opt/web: {source: web}}}]")
+    (row,) = read_table(str(table))
+    (layer,) = _images(tmp_path).pull_row(parse("shop"), row).layers
+    placed = tmp_path / "state" / layer / "opt" / "web"
+    assert (placed / "inner" / "page").read_text() == "hello"
+    assert [oct((placed / name).stat().st_mode & 0o777) for name in ("run", "inner/page", "inner")] == [
+        "0o755",
+        "0o644",
+        "0o755",
+    ]
+
+
 async def test_a_row_of_the_table_becomes_a_container(tmp_path: Path) -> None:
     root = tmp_path / "root"
     (root / "data").mkdir(parents=True)
