@@ -96,7 +96,7 @@ class Containers:
         self._known: dict[str, ContainerRecord] = {}
         self._living: dict[str, Living] = {}
         self._logs: dict[str, LogFile] = {}
-        self._starting: set[str] = set()
+        self._starting: dict[str, asyncio.Event] = {}
 
     # ── what there is ──
 
@@ -106,8 +106,11 @@ class Containers:
     def of_sandbox(self, sandbox_id: str) -> list[str]:
         return [key for key, record in self._known.items() if record.container.sandbox_id == sandbox_id]
 
+    def find(self, container_id: str) -> ContainerRecord | None:
+        return self._known.get(container_id)
+
     def get(self, container_id: str) -> ContainerRecord:
-        record = self._known.get(container_id)
+        record = self.find(container_id)
         if record is None:
             message = f'an error occurred when try to find container "{container_id}": not found'
             raise RuntimeFailure(RuntimeCode.NOT_FOUND, message)
@@ -147,13 +150,17 @@ class Containers:
         if record.container.state is not ContainerState.CREATED or container_id in self._starting:
             message = f'container "{container_id}" is in CONTAINER_{record.container.state} state'
             raise RuntimeFailure(RuntimeCode.FAILED_PRECONDITION, message)
-        self._starting.add(container_id)
+        started = self._starting[container_id] = asyncio.Event()
         try:
             await self._start(record)
         finally:
-            self._starting.discard(container_id)
+            del self._starting[container_id]
+            started.set()
 
     async def stop(self, container_id: str, timeout_seconds: float) -> None:
+        if starting := self._starting.get(container_id):
+            # Its caller may be gone (a kubelet that was killed); what it began is finished first.
+            await starting.wait()
         record = self._known.get(container_id)
         living = self._living.get(container_id)
         if record is None or living is None:
@@ -206,6 +213,9 @@ class Containers:
         """After the daemon's restart: a container is the process of its pid and start time; the others have exited, who knows how."""
         self._known = self.records.load(lambda folder: None)
         for container_id, record in list(self._known.items()):
+            if record.container.state is ContainerState.CREATED and self._cgroups.processes(record.cgroup):
+                # The daemon died between the process's start and its being written down: nobody would ever watch it.
+                self._cgroups.kill(record.cgroup)
             if record.container.state is not ContainerState.RUNNING:
                 continue
             child = spawn.adopt(record.container.pid, record.started_ticks)
@@ -379,8 +389,7 @@ class Containers:
             self.records.save(record.container.id, record)
 
     def _event(self, kind: EventKind, container: Container) -> None:
-        uid = self._sandboxes.get(container.sandbox_id).config.metadata.uid
-        self._tell(kind, container.id, container.sandbox_id, uid)
+        self._tell(kind, container.id, container.sandbox_id, self._sandboxes.pod_uid(container.sandbox_id))
 
 
 async def _until_ended(outputs: list[Output]) -> None:

@@ -5,12 +5,13 @@ A container costs about six reads of small files, a sandbox one more (its /proc/
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from kubecore.kubelet.cgroups import Cgroups, Figures
 from kubecore.kubelet.runtimes.process import namespaces
+from kubecore.kubelet.runtimes.process.images import tree_size
 from kubecore.kubelet.runtimes.process.records import ContainerRecord, SandboxRecord
 from kubecore.kubelet.runtimes.protocol import (
     ContainerState,
@@ -26,30 +27,33 @@ from kubecore.kubelet.runtimes.protocol import (
 _WRITABLE_LAYER_FRESH_SECONDS = 10.0
 
 
+_NEVER: tuple[float, FilesystemUsage | None] = (float("-inf"), None)
+
+
 class WritableLayers:
     """How much each container has written, counted by walking its layer; a count is good for ten seconds."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._counted: dict[str, tuple[float, FilesystemUsage]] = {}
+        self._counted: dict[str, tuple[float, FilesystemUsage | None]] = {}
 
-    def usage(self, container_id: str) -> FilesystemUsage:
-        counted = self._counted.get(container_id)
-        if counted is not None and time.monotonic() - counted[0] < _WRITABLE_LAYER_FRESH_SECONDS:
-            return counted[1]
-        used, inodes = 0, 0
-        for folder, names, files in os.walk(self._directory / "containers" / container_id / "upper"):
-            inodes += len(names) + len(files)
-            for name in files:
-                try:
-                    used += os.lstat(os.path.join(folder, name)).st_blocks * 512
-                except FileNotFoundError:
-                    continue
-        usage = FilesystemUsage(
-            mountpoint=str(self._directory), used_bytes=used, inodes_used=inodes, timestamp=time.time_ns()
-        )
-        self._counted[container_id] = (time.monotonic(), usage)
-        return usage
+    def stale(self, container_ids: Sequence[str]) -> list[str]:
+        """Those whose count is too old."""
+        fresh_from = time.monotonic() - _WRITABLE_LAYER_FRESH_SECONDS
+        return [each for each in container_ids if self._counted.get(each, _NEVER)[0] < fresh_from]
+
+    def count(self, container_ids: Sequence[str]) -> None:
+        """Walks their layers; may take long, so it is called on a thread."""
+        for container_id in container_ids:
+            used, inodes = tree_size(self._directory / "containers" / container_id / "upper")
+            usage = FilesystemUsage(
+                mountpoint=str(self._directory), used_bytes=used, inodes_used=inodes, timestamp=time.time_ns()
+            )
+            self._counted[container_id] = (time.monotonic(), usage)
+
+    def usage(self, container_id: str) -> FilesystemUsage | None:
+        """None before it was counted."""
+        return self._counted.get(container_id, _NEVER)[1]
 
     def forget(self, container_id: str) -> None:
         self._counted.pop(container_id, None)

@@ -174,10 +174,15 @@ class Images:
         for row in self._rows:
             if _matches(row.name, wanted):
                 return wanted, row
-        message = (
-            f'failed to pull and unpack image "{wanted}": failed to resolve reference "{wanted}": {wanted}: not found'
-        )
-        raise RuntimeFailure(RuntimeCode.NOT_FOUND, message)
+        self.stored(wanted)
+        return wanted, None
+
+    def stored(self, wanted: references.Reference) -> StoredImage:
+        """Fails with NOT_FOUND."""
+        found = self.find(str(wanted))
+        if found is None:
+            raise _not_found(wanted)
+        return found
 
     def pull_row(self, wanted: references.Reference, row: Row) -> StoredImage:
         """A row with a root. Fails with NOT_FOUND if what it names is not on this node, or the digest is another."""
@@ -221,7 +226,7 @@ class Images:
         return (*image.layers, *hostroot.base_layers(self._root, (*self._hidden, *image.hide)))
 
     def usage(self) -> FilesystemUsage:
-        used, count = _size(self._directory)
+        used, count = tree_size(self._directory)
         return FilesystemUsage(mountpoint=str(self._root), used_bytes=used, inodes_used=count, timestamp=time.time_ns())
 
     def _pull_row(self, wanted: references.Reference, row: Row) -> StoredImage:
@@ -379,7 +384,7 @@ def _like_host(target: Path, path: str) -> None:
     os.chown(target, found.st_uid, found.st_gid)
 
 
-def _size(directory: Path) -> tuple[int, int]:
+def tree_size(directory: Path) -> tuple[int, int]:
     """(bytes, inodes) below it."""
     used = count = 0
     for folder, _, names in os.walk(directory):

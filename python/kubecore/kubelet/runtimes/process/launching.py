@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,6 +36,8 @@ class Launcher:
         self._cgroups = cgroups
         self._sandboxes = sandboxes
         self._permitted = own_permitted()
+        # As the daemon was started, before it asked for more handles for itself.
+        self._rlimits = ((resource.RLIMIT_NOFILE, *resource.getrlimit(resource.RLIMIT_NOFILE)),)
 
     async def launch(self, record: ContainerRecord, handles: Sequence[int]) -> spawn.Started:
         """`handles`: the container's stdout, stderr and maybe stdin; none with a terminal."""
@@ -76,6 +79,7 @@ class Launcher:
                     capabilities=process.capabilities,
                     no_new_privileges=process.no_new_privileges,
                     terminal=terminal,
+                    rlimits=process.rlimits,
                     oom_score_adj=process.oom_score_adj,
                 ),
                 cgroup_files=self._cgroups.join_files(record.cgroup),
@@ -100,6 +104,7 @@ class Launcher:
             capabilities=mask_of(security.capabilities, privileged=security.privileged, permitted=self._permitted),
             no_new_privileges=security.no_new_privs,
             terminal=config.tty,
+            rlimits=self._rlimits,
             oom_score_adj=config.resources.oom_score_adj,
         )
 

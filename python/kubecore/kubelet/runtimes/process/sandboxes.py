@@ -6,6 +6,7 @@ in the pods' network, and the `Sandbox` that the kubelet sees. Containers are no
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -47,6 +48,7 @@ class Sandboxes:
         self._tell = tell
         self._known: dict[str, SandboxRecord] = {}
         self._pauses: dict[str, spawn.Child] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
 
     async def recover(self) -> None:
         """After a restart: what still holds its namespaces is ready, the rest is not."""
@@ -73,22 +75,23 @@ class Sandboxes:
     def all(self) -> list[Sandbox]:
         return [record.sandbox for record in self._known.values()]
 
+    def find(self, sandbox_id: str) -> SandboxRecord | None:
+        return self._known.get(sandbox_id)
+
     def get(self, sandbox_id: str) -> SandboxRecord:
-        record = self._known.get(sandbox_id)
+        record = self.find(sandbox_id)
         if record is None:
             message = f'an error occurred when try to find sandbox "{sandbox_id}": not found'
             raise RuntimeFailure(RuntimeCode.NOT_FOUND, message)
         return record
 
+    def pod_uid(self, sandbox_id: str) -> str:
+        """ "" for a sandbox whose record was lost."""
+        record = self._known.get(sandbox_id)
+        return record.config.metadata.uid if record else ""
+
     def folder(self, sandbox_id: str) -> Path:
         return self.records.folder(sandbox_id)
-
-    def pid_namespace(self, sandbox_id: str) -> int:
-        """The pid of the process that holds the shared one."""
-        return self.get(sandbox_id).pause_pid
-
-    def count_not_ready(self) -> int:
-        return sum(1 for record in self._known.values() if record.sandbox.state is not SandboxState.READY)
 
     async def run(self, config: SandboxConfig) -> str:
         options = config.security.namespaces
@@ -210,6 +213,14 @@ class Sandboxes:
 
     def _watch_pause(self, sandbox_id: str, child: spawn.Child) -> None:
         self._pauses[sandbox_id] = child
+        child.ended.add_done_callback(lambda _: self._pause_ended(sandbox_id))
+
+    def _pause_ended(self, sandbox_id: str) -> None:
+        """The kernel has killed everything in the namespace: this sandbox can start no more containers."""
+        if self._pauses.pop(sandbox_id, None) is not None:
+            stopping = asyncio.ensure_future(self.stop(sandbox_id))
+            self._stopping.add(stopping)
+            stopping.add_done_callback(self._stopping.discard)
 
     def _take_down(self, sandbox_id: str, folder: Path) -> None:
         # The kernel takes both ends of the veth pair away with the namespace, in its own time: deleting one here would hold the

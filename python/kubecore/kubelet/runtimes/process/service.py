@@ -192,18 +192,35 @@ class ProcessRuntime:
     # ── figures ──
 
     async def container_stats(self, container_id: str) -> ContainerStats:
-        return figures.container_stats(self._containers.get(container_id), self._cgroups, self._layers)
+        self._containers.get(container_id)
+        (stats,) = await self._stats([container_id])
+        return stats
 
     async def list_container_stats(self) -> list[ContainerStats]:
-        return [await self.container_stats(each.id) for each in self._containers.all()]
+        return await self._stats([each.id for each in self._containers.all()])
 
     async def list_pod_sandbox_stats(self) -> list[SandboxStats]:
         stats = await self.list_container_stats()
         found: list[SandboxStats] = []
         for sandbox in self._sandboxes.all():
+            await asyncio.sleep(0)
             own = tuple(each for each in stats if each.sandbox_id == sandbox.id)
-            record = self._sandboxes.get(sandbox.id)
+            record = self._sandboxes.find(sandbox.id)
+            if record is None:
+                continue
             found.append(figures.sandbox_stats(record, self._sandboxes.folder(sandbox.id), self._cgroups, own))
+        return found
+
+    async def _stats(self, container_ids: Sequence[str]) -> list[ContainerStats]:
+        """One by one, so that whatever else the daemon does goes on between two of them. What was removed meanwhile is left out."""
+        if stale := self._layers.stale(container_ids):
+            await asyncio.to_thread(self._layers.count, stale)
+        found: list[ContainerStats] = []
+        for container_id in container_ids:
+            await asyncio.sleep(0)
+            record = self._containers.find(container_id)
+            if record is not None:
+                found.append(figures.container_stats(record, self._cgroups, self._layers))
         return found
 
     # ── images ──

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import struct
@@ -32,6 +33,9 @@ _PIDFD_INFO_BYTES = 64
 _PIDFD_INFO_EXIT_AT = 60
 _REAPED_WITHIN_ROUNDS_MAX = 100
 _REAPED_PAUSE_SECONDS = 0.01
+
+OPEN_FILES_MAX = 65_536
+"""Handles of the daemon: some four for a container. Containers have the limit that the daemon was started with."""
 
 # Opened when the daemon starts, before it ever entered another.
 _own_namespace = -1
@@ -101,6 +105,8 @@ class Started:
 def prepare() -> None:
     """Once, at the daemon's start: what a fork copies is kept from being touched by the garbage collector."""
     global _own_namespace
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(OPEN_FILES_MAX, hard)), hard))
     if _own_namespace < 0:
         _own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         gc.collect()
@@ -143,7 +149,10 @@ async def start(launch: Launch, *, pid_namespace: int) -> Started:
     if "error" in report:
         if terminal >= 0:
             os.close(terminal)
-        await child.ended
+        ended = await child.ended
+        if ended.signal == signal.SIGKILL:
+            # Nobody else kills a process that has no name yet.
+            raise StartFailed("container init was OOM-killed (memory limit too low?)")
         raise StartFailed(str(report["message"]))
     return Started(child, terminal, report)
 

@@ -119,6 +119,7 @@ async def test_an_imported_image_runs(on_node: Node, tmp_path: Path) -> None:
     assert image is not None
     assert image.repo_tags == ("docker.io/library/shop:1.2",)
     assert image.repo_digests == (f"docker.io/library/shop@{layout.manifest['digest']}",)
+    assert await on_node.runtime.pull_image("shop:1.2", None) == image.repo_digests[0]
     container = await on_node.created(sandbox, "", image="shop:1.2", command=(), pull=False)
     await on_node.runtime.start_container(container)
     ended = await on_node.ended(container)

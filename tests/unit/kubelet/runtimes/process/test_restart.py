@@ -7,8 +7,22 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
+from kubecore.kubelet.cgroups import detect
 from kubecore.kubelet.runtimes.process import connect, spawn
-from kubecore.kubelet.runtimes.protocol import ContainerEvent, ContainerState, EventKind, SandboxSecurity, SandboxState
+from kubecore.kubelet.runtimes.protocol import (
+    ContainerEvent,
+    ContainerSecurity,
+    ContainerState,
+    EventKind,
+    LinuxResources,
+    NamespaceMode,
+    NamespaceOptions,
+    RuntimeFailure,
+    SandboxSecurity,
+    SandboxState,
+)
 from support.process_runtime import Node, log_lines, until
 
 
@@ -116,3 +130,25 @@ async def test_events_tell_a_containers_life(on_node: Node) -> None:
         EventKind.DELETED,
     ]
     assert {event.pod_uid for event in seen if event.sandbox_id == sandbox} == {"uid-told"}
+
+
+async def test_a_sandbox_whose_shared_pids_were_lost_is_not_ready(pod_node: Node) -> None:
+    shared = NamespaceOptions(pid=NamespaceMode.POD)
+    sandbox = await pod_node.sandbox(security=SandboxSecurity(namespaces=shared))
+    container = await pod_node.started(sandbox, "exec sleep 1000", security=ContainerSecurity(namespaces=shared))
+    holder = min(detect().processes(f"{pod_node.cgroup_root}/{sandbox}"))
+    os.kill(holder, 9)
+    assert (await pod_node.ended(container)).exit_code == 137
+
+    async def is_not_ready() -> bool:
+        return (await pod_node.runtime.pod_sandbox_status(sandbox)).state is SandboxState.NOTREADY
+
+    await until(is_not_ready)
+
+
+async def test_a_memory_limit_that_is_too_low_to_start_says_so(on_node: Node) -> None:
+    container = await on_node.created(
+        await on_node.sandbox(), "true", resources=LinuxResources(memory_limit_bytes=4096)
+    )
+    with pytest.raises(RuntimeFailure, match="OOM-killed"):
+        await on_node.runtime.start_container(container)
