@@ -197,6 +197,17 @@ def _from_memory(pod: Object, container: Object, old: Object | None) -> Object:
     return status
 
 
+def attempts_told(status: Object, name: str) -> int:
+    """How often a container has run, as far as the pod's status tells."""
+    for field in STATUS_FIELD.values():
+        for each in status.get(field) or ():
+            if each["name"] == name:
+                last = "terminated" in (each.get("lastState") or {})
+                ran = last or "waiting" not in (each.get("state") or {"waiting": {}})
+                return int(each.get("restartCount", 0)) + (1 if ran else 0)
+    return 0
+
+
 def ended_for_good(statuses: Sequence[Object]) -> list[Object]:
     """For a pod that has ended: whoever is not known to have ended is said to have been lost."""
     message = "The container could not be located when the pod was terminated"

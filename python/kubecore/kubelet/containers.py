@@ -141,8 +141,9 @@ class Containers:
 
     # ── start ──
 
-    async def start(self, pod: Object, start: Start, observed: Observed) -> None:
-        """Returns when the container runs and its postStart hook is done. Raises StartFailure."""
+    async def start(self, pod: Object, start: Start, observed: Observed, *, attempt_min: int = 0) -> None:
+        """Returns when the container runs and its postStart hook is done. `attempt_min`: what the pod's status tells of
+        runs that the runtime has forgotten. Raises StartFailure."""
         container = start.container
 
         def say(kind: str, reason: str, message: str) -> None:
@@ -156,7 +157,9 @@ class Containers:
         except StartFailure as failure:
             say("Warning", "Failed", f"Error: {failure.reason}")
             raise
-        attempt = start.attempt if start.latest is not None else self._directories.next_attempt(pod, container["name"])
+        attempt = start.attempt
+        if start.latest is None:
+            attempt = max(attempt_min, self._directories.next_attempt(pod, container["name"]))
         try:
             context = self._context(pod, start, observed, attempt, image, reference)
             config = await self._settings.container(pod, container, context)

@@ -190,11 +190,11 @@ def _plan_ephemeral(made: Plan, pod: Object, observed: Observed) -> None:
 
 
 def _is_initialized(pod: Object, observed: Observed) -> bool:
-    """A regular container runs, so every init container has done its work, even if the runtime has forgotten it. Ended
-    ones do not count: they may be of the sandbox before."""
-    states = (ContainerState.CREATED, ContainerState.RUNNING)
+    """A regular container of this sandbox has been made, so every init container has done its work, even if the runtime
+    has forgotten it. Those of an earlier sandbox do not count: a new one starts from the beginning."""
+    current = observed.sandbox
     latest = (observed.latest(each["name"]) for each in pods.containers(pod, Kind.REGULAR))
-    return any(each is not None and each.state in states for each in latest)
+    return any(each is not None and current is not None and each.sandbox_id == current.id for each in latest)
 
 
 def _plan_init(made: Plan, pod: Object, observed: Observed, probe: ProbeResult) -> bool:

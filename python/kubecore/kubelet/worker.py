@@ -25,6 +25,7 @@ from kubecore.api.clock import Clock
 from kubecore.api.meta import Object, parse_timestamp
 from kubecore.client import TransportError
 from kubecore.kubelet import pods, resources
+from kubecore.kubelet.container_status import attempts_told
 from kubecore.kubelet.containers import Containers
 from kubecore.kubelet.crash_backoff import CrashBackoff
 from kubecore.kubelet.directories import Directories
@@ -369,7 +370,9 @@ class Worker:
             ended = latest.finished_at / 1e9 if latest.finished_at else now
             parts.backoff.next(key, ended, now)
         try:
-            await parts.containers.start(self.pod, start, parts.view.pod(self.uid))
+            await parts.containers.start(
+                self.pod, start, parts.view.pod(self.uid), attempt_min=attempts_told(self._before(), name)
+            )
         except StartFailure as failure:
             self._waiting[name] = (failure.reason, failure.message)
             self._held[name] = self._hold(failure)
@@ -403,13 +406,16 @@ class Worker:
 
     # ── status ──
 
+    def _before(self) -> Object:
+        return self._parts.statuses.get(self.uid) or self.pod.get("status") or {}
+
     def _status(self, *, is_ended: bool = False) -> Object:
         parts = self._parts
         return pod_status(
             StatusInput(
                 pod=self.pod,
                 observed=parts.view.pod(self.uid),
-                before=parts.statuses.get(self.uid) or self.pod.get("status") or {},
+                before=self._before(),
                 runtime=parts.runtime_name(),
                 probe=parts.probes.result,
                 qos_class=str(resources.qos_class(self.pod)),

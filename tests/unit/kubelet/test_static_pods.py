@@ -38,7 +38,9 @@ def test_a_manifest_becomes_a_pod_of_this_node(tmp_path: Path) -> None:
     assert read_manifest(path, "Node-0", 0.0)["metadata"]["uid"] != made["metadata"]["uid"]
 
 
-@pytest.mark.parametrize("text", ["{", "kind: Service\napiVersion: v1", "apiVersion: v1\nkind: Pod\nmetadata: {}", "[]"])
+@pytest.mark.parametrize(
+    "text", ["{", "kind: Service\napiVersion: v1", "apiVersion: v1\nkind: Pod\nmetadata: {}", "[]"]
+)
 def test_what_is_no_pod_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text)
