@@ -36,20 +36,35 @@ def on_signals() -> asyncio.Event:
     return stopped
 
 
-def run_agent(work: Callable[[], Coroutine[Any, Any, None]], *, name: str, announce: Announce) -> int:
-    """A node's agent, until a signal; what it fails with is told and logged."""
+def run_agent(
+    work: Callable[[], Coroutine[Any, Any, None]],
+    *,
+    name: str,
+    announce: Announce,
+    wind_down: Callable[[], Awaitable[None]] | None = None,
+) -> int:
+    """A node's agent, until a signal; what it fails with is told and logged. `wind_down` is done after the signal while
+    the work still goes on; a second signal cuts it short."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_until_signalled(work, name=name, announce=announce))
+        return runner.run(_until_signalled(work, name=name, announce=announce, wind_down=wind_down))
 
 
-async def _until_signalled(work: Callable[[], Awaitable[None]], *, name: str, announce: Announce) -> int:
+async def _until_signalled(
+    work: Callable[[], Awaitable[None]],
+    *,
+    name: str,
+    announce: Announce,
+    wind_down: Callable[[], Awaitable[None]] | None,
+) -> int:
     stopped = on_signals()
     working = asyncio.ensure_future(work())
     stopping = asyncio.create_task(stopped.wait())
     collector.settle()
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if wind_down is not None and not working.done():
+        await _wind_down(wind_down, working, stopped)
     failure = working.exception() if working.done() and not working.cancelled() else None
     for task in (working, stopping):
         task.cancel()
@@ -59,3 +74,15 @@ async def _until_signalled(work: Callable[[], Awaitable[None]], *, name: str, an
         announce(f"error: {failure!r}")
         return FAILED
     return 0
+
+
+async def _wind_down(
+    wind_down: Callable[[], Awaitable[None]], working: asyncio.Future[None], stopped: asyncio.Event
+) -> None:
+    stopped.clear()
+    winding = asyncio.ensure_future(wind_down())
+    again = asyncio.create_task(stopped.wait())
+    await asyncio.wait((winding, working, again), return_when=asyncio.FIRST_COMPLETED)
+    for task in (winding, again):
+        task.cancel()
+    await asyncio.gather(winding, again, return_exceptions=True)

@@ -20,7 +20,7 @@ from kubecore.cluster.agent import FAILED, Announce, run_agent
 from kubecore.kubelet import configuration as kubelet_configuration
 from kubecore.kubelet.assembly import assemble
 from kubecore.kubelet.configuration import ConfigurationError, KubeletConfiguration
-from kubecore.kubelet.kubelet import Place
+from kubecore.kubelet.kubelet import Kubelet, Place
 from kubecore.kubelet.runtimes.process import connect
 from kubecore.kubelet.runtimes.protocol import Runtime
 
@@ -43,7 +43,7 @@ class KubeletCommand:
 
 
 def run_kubelet(command: KubeletCommand, *, announce: Announce) -> int:
-    """Until SIGTERM; pods go on."""
+    """Until SIGTERM; pods go on, unless the configuration gives them time to end when the node goes down."""
     try:
         config = load(command.kubeconfig)
         configuration = _kubelet_configuration(command)
@@ -52,17 +52,24 @@ def run_kubelet(command: KubeletCommand, *, announce: Announce) -> int:
         announce(f"error: {error}")
         return FAILED
 
+    kubelets: list[Kubelet] = []
+
     async def work() -> None:
         runtime = connect_runtime(configuration.container_runtime_endpoint)
         client = Client(HttpTransport(config, user_agent="kubelet"))
         kubelet = assemble(client, runtime, configuration, SystemClock(), place=place, randomness=random.Random())
+        kubelets.append(kubelet)
         try:
             await kubelet.run()
         finally:
             await runtime.close()
             await client.transport.close()
 
-    return run_agent(work, name="kubelet", announce=announce)
+    async def wind_down() -> None:
+        for kubelet in kubelets:
+            await kubelet.shut_down()
+
+    return run_agent(work, name="kubelet", announce=announce, wind_down=wind_down)
 
 
 def connect_runtime(endpoint: str) -> Runtime:

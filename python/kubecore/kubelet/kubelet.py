@@ -136,6 +136,13 @@ class Kubelet:
         """Ends a pod; returns when its containers have stopped."""
         await self.pods.evict(uid, eviction)
 
+    async def shut_down(self) -> None:
+        """The node goes down: ends its pods with grace, where the configuration gives them some. `run` goes on meanwhile."""
+        if self.rooms.shut_down is not None:
+            await self.rooms.shut_down()
+            await self.statuses.flush()
+            await self.recorder.flush()
+
     def running_containers(self) -> list[Container]:
         return [each for each in self._containers() if each.state is ContainerState.RUNNING]
 

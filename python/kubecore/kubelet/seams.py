@@ -227,4 +227,6 @@ class Rooms:
     """Eviction's: the conditions that are not as they should be."""
     problems: Callable[[], Sequence[str]] = tuple
     """Why the node is not ready, beside its runtime: `node is shutting down`."""
+    shut_down: Callable[[], Awaitable[None]] | None = None
+    """Ends the node's pods with grace before it goes down; None: they are left as they are."""
     loops: Sequence[Loop] = ()

@@ -53,7 +53,7 @@ def pod_status(given: StatusInput) -> Object:
         )
         for kind in Kind
     }
-    _say_started_and_ready(pod, lists, given.probe)
+    _say_started_and_ready(pod, lists, given.probe, before)
     counted = lists[Kind.INIT] + lists[Kind.REGULAR]
     phase = _phase(given, counted)
     status: Object = {"observedGeneration": pod["metadata"].get("generation", 0), "phase": phase}
@@ -130,7 +130,8 @@ def _in_order(ips: Sequence[str], host_ips: Sequence[str]) -> list[str]:
     return [by_family[family] for family in (first, 10 - first) if family in by_family]
 
 
-def _say_started_and_ready(pod: Object, lists: Mapping[Kind, list[Object]], probe: ProbeResult) -> None:
+def _say_started_and_ready(pod: Object, lists: Mapping[Kind, list[Object]], probe: ProbeResult, before: Object) -> None:
+    known = {each.get("containerID"): each for kind in Kind for each in before.get(STATUS_FIELD[kind]) or ()}
     for kind in (Kind.REGULAR, Kind.INIT):
         specs = {each["name"]: each for each in pods.containers(pod, kind)}
         for status in lists[kind]:
@@ -140,24 +141,24 @@ def _say_started_and_ready(pod: Object, lists: Mapping[Kind, list[Object]], prob
                 status["started"] = "running" in status["state"]
                 status["ready"] = ended is not None and ended["exitCode"] == 0
                 continue
-            status["started"] = _is_started(container, status, probe)
-            status["ready"] = status["started"] and _is_ready(container, status, probe)
+            was = known.get(status.get("containerID") or None, {})
+            has_started = _said(ProbeKind.STARTUP, container, status, was, probe)
+            status["started"] = "running" in status["state"] and has_started
+            status["ready"] = status["started"] and _said(ProbeKind.READINESS, container, status, was, probe)
     for status in lists[Kind.EPHEMERAL]:
         status["ready"] = False
 
 
-def _runtime_id(status: Object) -> str:
-    return str(status.get("containerID", "")).partition("://")[2]
+_PROBES = {ProbeKind.STARTUP: ("startupProbe", "started"), ProbeKind.READINESS: ("readinessProbe", "ready")}
 
 
-def _is_started(container: Object, status: Object, probe: ProbeResult) -> bool:
-    if "running" not in status["state"]:
-        return False
-    return not container.get("startupProbe") or probe(ProbeKind.STARTUP, _runtime_id(status)) is True
-
-
-def _is_ready(container: Object, status: Object, probe: ProbeResult) -> bool:
-    return not container.get("readinessProbe") or probe(ProbeKind.READINESS, _runtime_id(status)) is True
+def _said(kind: ProbeKind, container: Object, status: Object, was: Object, probe: ProbeResult) -> bool:
+    """What the probe settled; of a container that ran under the kubelet before this one, what that one said."""
+    field, shown = _PROBES[kind]
+    if not container.get(field):
+        return True
+    result = probe(kind, str(status.get("containerID", "")).partition("://")[2])
+    return bool(was.get(shown)) if result is None else result
 
 
 def rejected_status(pod: Object, rejection: Rejection) -> Object:

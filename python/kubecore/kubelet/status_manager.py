@@ -89,6 +89,14 @@ class StatusManager:
             finally:
                 self._queue.done(uid)
 
+    async def flush(self) -> None:
+        """Writes now what is not written: before the kubelet ends. What fails is left."""
+        for uid in sorted(self._statuses):
+            try:
+                await self._write(uid)
+            except (errors.StatusError, TransportError) as failure:
+                log.warning("the last status of pod %s: %s", uid, failure)
+
     async def _write(self, uid: str) -> None:
         await self._patch(uid)
         finished = self._finished.get(uid)

@@ -115,7 +115,7 @@ class ProbeWorker:
         found = parts.pods.container(self.uid, self.container["name"])
         if found is None:
             return True
-        self._meet(found)
+        self._meet(found, status)
         if self._on_hold:
             return True
         if found.state is not ContainerState.RUNNING:
@@ -130,8 +130,9 @@ class ProbeWorker:
             await self._probe(pod, status, found)
         return True
 
-    def _meet(self, found: Container) -> None:
-        """A container not seen before starts from the initial value."""
+    def _meet(self, found: Container, status: Object) -> None:
+        """A container not seen before starts from the initial value; one that was adopted from nothing, but what has
+        started need not start again."""
         if found.id == self.container_id:
             return
         parts = self._parts
@@ -142,6 +143,9 @@ class ProbeWorker:
         is_adopted = 0 < found.started_at / 1e9 < parts.started_at - ADOPTED_SECONDS
         if not is_adopted:
             parts.settle(self.uid, self.kind, found.id, INITIAL[self.kind], quiet=True)
+        elif self.kind is ProbeKind.STARTUP and _has_started(status, found.id):
+            parts.settle(self.uid, self.kind, found.id, True, quiet=True)
+            self._on_hold = True
 
     def _is_due(self, found: Container) -> bool:
         parts = self._parts
@@ -174,3 +178,9 @@ class ProbeWorker:
             return str(status["podIP"])
         sandbox = self._parts.pods.sandbox(self.uid)
         return sandbox.ips[0] if sandbox is not None and sandbox.ips else str(status.get("hostIP") or "127.0.0.1")
+
+
+def _has_started(status: Object, container_id: str) -> bool:
+    """As the pod's status has it."""
+    said = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
+    return any(each.get("started") and str(each.get("containerID", "")).endswith(f"//{container_id}") for each in said)
