@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from kubecore.api import codec
@@ -17,9 +18,16 @@ _RENAMED = {"source": ("source", "component")}
 
 
 def select(
-    storage: Storage, resource: Resource, namespace: str, *, label_selector: str = "", field_selector: str = ""
+    storage: Storage,
+    resource: Resource,
+    namespace: str,
+    *,
+    label_selector: str = "",
+    field_selector: str = "",
+    only: Callable[[Stored], bool] | None = None,
 ) -> tuple[list[Stored], int]:
-    """What matches, in key order, and the revision read at. Raises BadRequest if a selector is wrong."""
+    """What matches, in key order, and the revision read at. `only`: what is looked at in the first place, judged by its encoded
+    value. Raises BadRequest if a selector is wrong."""
     if label_selector:
         try:
             codec.validate_label_selector(label_selector)
@@ -27,9 +35,10 @@ def select(
             raise BadRequest(str(error)) from error
     terms = _field_terms(resource, field_selector)
     page = storage.list(resource.key_prefix(namespace))
+    items = page.items if only is None else [stored for stored in page.items if only(stored)]
     if not label_selector and not terms:
-        return page.items, page.revision
-    return [stored for stored in page.items if _matches(stored.object, label_selector, terms)], page.revision
+        return items, page.revision
+    return [stored for stored in items if _matches(stored.object, label_selector, terms)], page.revision
 
 
 def _field_terms(resource: Resource, selector: str) -> list[tuple[str, bool, str]]:

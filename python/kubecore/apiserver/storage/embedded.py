@@ -8,6 +8,7 @@ goes; it is made again when asked for.
 from __future__ import annotations
 
 import builtins
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,6 +88,8 @@ class EmbeddedStorage:
         self.threadless = threadless
         """Somebody has to tell it the time: see timekeeper.py."""
         self._cache: dict[str, EmbeddedObject] = {}
+        self._cache_lock = threading.Lock()
+        """Held while an entry is added and the oldest goes: several threads read."""
 
     @classmethod
     def open(cls, directory: Path) -> EmbeddedStorage:
@@ -149,7 +152,7 @@ class EmbeddedStorage:
     def delete(self, key: str, *, expected: int = ANY_REVISION, value: bytes | None = None, splice: int = -1) -> Stored:
         with _translated({key: expected}):
             versioned = self.store.delete(key, expected=expected, value=value, splice=splice)
-        self._cache.pop(key, None)
+        self._forget(key)
         return EmbeddedObject(versioned)
 
     def transact(self, writes: Sequence[Put | Delete]) -> Sequence[Stored]:
@@ -163,7 +166,7 @@ class EmbeddedStorage:
                 deletes,
             )
         for key in deletes:
-            self._cache.pop(key, None)
+            self._forget(key)
         by_key: dict[str, Stored] = {versioned.key: EmbeddedObject(versioned) for versioned in left}
         return [by_key[write.key] for write in writes]
 
@@ -179,15 +182,20 @@ class EmbeddedStorage:
         with _translated({}):
             self.store.close()
 
+    def _forget(self, key: str) -> None:
+        with self._cache_lock:
+            self._cache.pop(key, None)
+
     def _cached(self, versioned: Versioned) -> EmbeddedObject:
         key = versioned.key
         cached = self._cache.get(key)
         if cached is not None and cached.revision == versioned.revision:
             return cached
         made = EmbeddedObject(versioned)
-        self._cache[key] = made
-        if len(self._cache) > CACHED_OBJECTS_MAX:
-            self._cache.pop(next(iter(self._cache)), None)
+        with self._cache_lock:
+            self._cache[key] = made
+            if len(self._cache) > CACHED_OBJECTS_MAX:
+                del self._cache[next(iter(self._cache))]
         return made
 
 

@@ -73,6 +73,7 @@ class MetricsApi:
             call.namespace,
             label_selector=query(call, "labelSelector") or "",
             field_selector=query(call, "fieldSelector") or "",
+            only=self._figures.may_know() if resource is POD_METRICS else None,
         )
         return [each.object for each in stored_ones]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -182,3 +184,23 @@ def test_with_a_log_writer_what_was_waited_for_is_durable() -> None:
     storage.wait_durable(revision)
     assert storage.durable_revision() >= revision
     storage.close()
+
+
+def test_several_threads_may_read_more_than_the_cache_holds() -> None:
+    storage = EmbeddedStorage.memory()
+    keys = [f"/registry/core/pods/default/pod-{number}" for number in range(CACHED_OBJECTS_MAX + 500)]
+    for key in keys:
+        storage.create(key, b'{"metadata":{"resourceVersion":""}}', splice=32)
+
+    def read_all() -> int:
+        return sum(len(storage.list("/registry/core/pods/").items) for _ in range(5))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as readers:
+            counts = [reader.result() for reader in [readers.submit(read_all) for _ in range(4)]]
+    finally:
+        sys.setswitchinterval(interval)
+    storage.close()
+    assert counts == [5 * len(keys)] * 4

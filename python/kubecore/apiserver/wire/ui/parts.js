@@ -56,12 +56,12 @@ export function listState(collection) {
   }
 }
 
-export function eventRows(events, { about = false, limit = 200 } = {}) {
+export function eventRows(events, { about = false, limit = 200, compact = false } = {}) {
   const sorted = [...events].sort((a, b) => Date.parse(b.last) - Date.parse(a.last)).slice(0, limit);
   if (!sorted.length) return h("p", { class: "quiet-text" }, "No events.");
   return h(
     "ol",
-    { class: "event-list" },
+    { class: compact ? "event-list compact" : "event-list" },
     sorted.map((event) =>
       h(
         "li",

@@ -11,7 +11,7 @@ const KINDS_SHOWN = ["pods", "nodes", "deployments", "replicasets", "replication
 const CHANGES_MAX = 400;
 const ASK_AFTER_MILLISECONDS = 120;
 const WATCHERS_EVERY_MILLISECONDS = 5000;
-const TONES = { ADDED: "good", MODIFIED: "busy", DELETED: "bad" };
+const TONES = { ADDED: "good", MODIFIED: "changed", DELETED: "bad" };
 const VERBS = { ADDED: "made", MODIFIED: "changed", DELETED: "deleted" };
 
 export function partyName(user, agent = "") {

@@ -28,13 +28,13 @@ export function nodesView({ collections, usage, state, main }) {
     empty: "There are no nodes.",
     columns: [
       { title: "Name", width: "minmax(9rem, 1.6fr)", value: (node) => node.metadata.name, cell: (node) => link(`#/nodes/${encodeURIComponent(node.metadata.name)}`, node.metadata.name) },
-      { title: "Status", width: "8.5rem", value: (node) => nodeStatus(node).text, cell: (node) => chip(nodeStatus(node)) },
-      { title: "Processor", width: "minmax(11rem, 1.4fr)", value: (node) => share(used(node)?.cpu, node, "cpu") ?? -1, cell: (node) => meter(share(used(node)?.cpu, node, "cpu"), `${cores(used(node)?.cpu)} of ${cores(quantity(node.allocatable?.cpu))}`) },
-      { title: "Memory", width: "minmax(14rem, 1.6fr)", value: (node) => share(used(node)?.memory, node, "memory") ?? -1, cell: (node) => meter(share(used(node)?.memory, node, "memory"), `${bytes(used(node)?.memory)} of ${bytes(quantity(node.allocatable?.memory))}`) },
-      { title: "Pods", width: "6rem", align: "number", value: (node) => counts.get(node.metadata.name) ?? 0, cell: (node) => `${counts.get(node.metadata.name) ?? 0} / ${node.allocatable?.pods ?? "–"}` },
-      { title: "Roles", width: "minmax(5rem, 0.7fr)", cell: roles },
+      { title: "Status", width: "7.5rem", value: (node) => nodeStatus(node).text, cell: (node) => chip(nodeStatus(node)) },
+      { title: "Processor", width: "minmax(10rem, 1.4fr)", value: (node) => share(used(node)?.cpu, node, "cpu") ?? -1, cell: (node) => meter(share(used(node)?.cpu, node, "cpu"), `${cores(used(node)?.cpu)} of ${cores(quantity(node.allocatable?.cpu))}`) },
+      { title: "Memory", width: "minmax(12.5rem, 1.6fr)", value: (node) => share(used(node)?.memory, node, "memory") ?? -1, cell: (node) => meter(share(used(node)?.memory, node, "memory"), `${bytes(used(node)?.memory)} of ${bytes(quantity(node.allocatable?.memory))}`) },
+      { title: "Pods", width: "5rem", align: "number", value: (node) => counts.get(node.metadata.name) ?? 0, cell: (node) => `${counts.get(node.metadata.name) ?? 0} / ${node.allocatable?.pods ?? "–"}` },
+      { title: "Roles", width: "minmax(4rem, 0.7fr)", cell: roles },
       { title: "Version", width: "minmax(5rem, 0.8fr)", cell: (node) => node.nodeInfo?.kubeletVersion ?? "–" },
-      { title: "Age", width: "5rem", align: "number", value: ageOf, cell: (node) => since(ageOf(node)) },
+      { title: "Age", width: "4rem", align: "number", value: ageOf, cell: (node) => since(ageOf(node)) },
     ],
   });
   const notice = h("div", {});
@@ -70,7 +70,6 @@ export function nodeView({ api, collections, usage, state, main }, name) {
   const podCard = card("Pods", table.element);
   podCard.classList.add("table-card");
   main.append(head, h("div", { class: "charts" }, cpu.element, memory.element), details, podCard, card("Events", eventBox));
-  usage.seed(`node/${name}`, name);
 
   let shown = null;
   const draw = onFrame(() => {
@@ -79,6 +78,8 @@ export function nodeView({ api, collections, usage, state, main }, name) {
       replace(head, link("#/nodes", "← Nodes"), listState(nodes) ?? h("p", { class: "notice" }, `There is no node ${name}.`));
       return;
     }
+    // A simulated node has no kubelet to ask.
+    if (shown === null && !node.metadata.simulated) usage.seed(`node/${name}`, name);
     const version = `${node.unschedulable} ${nodeStatus(node).text}`;
     if (shown !== version) {
       shown = version;

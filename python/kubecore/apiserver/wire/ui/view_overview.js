@@ -57,7 +57,7 @@ export function overviewView({ collections, usage, main }) {
     const late = Date.now() - LATELY_MILLISECONDS;
     const bad = [...events.items.values()].filter((event) => event.type === "Warning" && Date.parse(event.last) > late);
     replace(warnings, listState(events) ?? (bad.length ? eventRows(bad, { about: true, limit: 50 }) : h("p", { class: "quiet-text" }, "None. All is calm.")));
-    replace(latest, eventRows([...events.items.values()].filter((event) => event.type !== "Warning"), { about: true, limit: 8 }));
+    replace(latest, eventRows([...events.items.values()].filter((event) => event.type !== "Warning"), { about: true, limit: 10, compact: true }));
     drawCharts();
   });
   const drawCharts = () => {

@@ -77,6 +77,7 @@ function containerCard(container, status, used, init) {
 export function podView({ api, collections, usage, main }, namespace, name) {
   const pods = collections.of("pods");
   const events = collections.of("events");
+  const nodes = collections.of("nodes");
   const key = `${namespace}/${name}`;
   const head = h("div", { class: "detail-head" });
   const cpu = new Chart({ title: "Processor", format: cores, tone: "cpu" });
@@ -116,7 +117,8 @@ export function podView({ api, collections, usage, main }, namespace, name) {
       head.dataset.status = status.text + pod.metadata.uid;
       replace(head, link("#/pods", "← Pods"), h("h2", {}, name), chip(status), h("span", { class: "grow" }), actions(api, "pods", pod));
     }
-    if (uid !== pod.metadata.uid && pod.nodeName) {
+    const node = nodes.items.get(pod.nodeName);
+    if (uid !== pod.metadata.uid && node && !node.metadata.simulated) {
       uid = pod.metadata.uid;
       usage.seed(`pod/${key}`, pod.nodeName, uid);
     }
@@ -154,7 +156,7 @@ export function podView({ api, collections, usage, main }, namespace, name) {
       card("Conditions", h("ul", { class: "conditions" }, (pod.conditions ?? []).map((each) => h("li", {}, chip({ text: each.type, tone: each.status === "True" ? "good" : "busy" }), h("span", {}, each.message || each.reason), since(each.lastTransitionTime))))),
     );
   };
-  const ends = [pods, events, usage].map((each) => each.subscribe(draw));
+  const ends = [pods, events, nodes, usage].map((each) => each.subscribe(draw));
   return () => {
     ends.forEach((end) => end());
     tabbed.dispose();
