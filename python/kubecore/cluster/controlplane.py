@@ -36,7 +36,8 @@ class ControlPlane:
     """One cluster's parts as tasks of the running event loop. `start`, then `stop`, each once."""
 
     def __init__(self, options: ClusterOptions, *, clock: Clock | None = None) -> None:
-        self._site = Site(options) if options.runtime == "process" else None
+        self.site = Site(options) if options.runtime == "process" else None
+        """Of real nodes; None if they are simulated."""
         self.options = options
         self.clock: Clock = clock or SystemClock()
         self._random = random.Random(options.seed)  # a None seed is the system's randomness
@@ -56,9 +57,9 @@ class ControlPlane:
             raise
 
     async def _start(self) -> None:
-        if self._site is not None:
-            await asyncio.to_thread(self._site.open)
-            self.options = self._site.options
+        if self.site is not None:
+            await asyncio.to_thread(self.site.open)
+            self.options = self.site.options
         self._server = ApiServerPart(self.options, clock=self.clock, randomness=self._random)
         await self._server.start()
         world = World(
@@ -75,8 +76,8 @@ class ControlPlane:
                 self._tasks.append(asyncio.create_task(self._keep_running(name, world), name=name))
         for loop in self._loops.values():
             await loop.ready()
-        if self._site is not None:
-            await self._site.start(self.certificates, self._server.transport)
+        if self.site is not None:
+            await self.site.start(self.certificates, self._server.transport)
         if self.options.kubeconfig is not None:
             self.write_kubeconfig(self.options.kubeconfig)
         elif self.options.merge_kubeconfig:
@@ -85,15 +86,15 @@ class ControlPlane:
 
     async def stop(self) -> None:
         """Machines and loops first, then the server, which answers what is in flight and syncs."""
-        if self._site is not None:
-            await self._site.stop()
+        if self.site is not None:
+            await self.site.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._server is not None:
             await self._server.stop()
-        if self._site is not None:
-            await asyncio.to_thread(self._site.close)
+        if self.site is not None:
+            await asyncio.to_thread(self.site.close)
         if self._merged:
             kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
@@ -106,13 +107,6 @@ class ControlPlane:
         if self._server is None:
             raise RuntimeError("the cluster is not running")
         return self._server
-
-    @property
-    def site(self) -> Site:
-        """The machines of real nodes. RuntimeError if they are simulated."""
-        if self._site is None:
-            raise RuntimeError("the nodes are simulated")
-        return self._site
 
     @property
     def server(self) -> str:

@@ -18,6 +18,7 @@ from kubecore.client.client import Client
 from kubecore.cluster.controlplane import ADMIN, ControlPlane
 from kubecore.cluster.machines.machine import Machine
 from kubecore.cluster.machines.namespaces import Inside
+from kubecore.cluster.machines.site import Site
 from kubecore.cluster.options import ClusterOptions
 from kubecore.cluster.sync import SyncClient
 
@@ -164,12 +165,18 @@ class Cluster(SyncClient):
     @property
     def machines(self) -> dict[str, SyncMachine]:
         """Real nodes by name, to be killed and started. RuntimeError if the nodes are simulated."""
-        return {name: SyncMachine(machine, self._run) for name, machine in self._plane.site.machines.items()}
+        return {name: SyncMachine(machine, self._run) for name, machine in self._site.machines.items()}
 
     @property
     def outside(self) -> Inside:
         """The network of those who come from elsewhere. RuntimeError if the nodes are simulated."""
-        return self._plane.site.outside
+        return self._site.outside
+
+    @property
+    def _site(self) -> Site:
+        if self._plane.site is None:
+            raise RuntimeError("the nodes are simulated")
+        return self._plane.site
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         if self._background is None:

@@ -18,7 +18,6 @@ from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import KubeconfigError, load
 from kubecore.cluster.agent import FAILED, Announce, run_agent
 from kubecore.kubelet import configuration as kubelet_configuration
-from kubecore.kubelet.assembly import assemble
 from kubecore.kubelet.configuration import ConfigurationError, KubeletConfiguration
 from kubecore.kubelet.kubelet import Kubelet, Place
 from kubecore.kubelet.runtimes.process import connect
@@ -57,7 +56,7 @@ def run_kubelet(command: KubeletCommand, *, announce: Announce) -> int:
     async def work() -> None:
         runtime = connect_runtime(configuration.container_runtime_endpoint)
         client = Client(HttpTransport(config, user_agent="kubelet"))
-        kubelet = assemble(client, runtime, configuration, SystemClock(), place=place, randomness=random.Random())
+        kubelet = Kubelet(client, runtime, configuration, SystemClock(), place=place, randomness=random.Random())
         kubelets.append(kubelet)
         try:
             await kubelet.run()

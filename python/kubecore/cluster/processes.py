@@ -64,7 +64,7 @@ class Processes:
         if options.port == 0:
             # The API server must come back at the same address after it was killed.
             options = replace(options, port=free_port(options.bind_address))
-        self._site = Site(options) if options.runtime == "process" else None
+        self.site = Site(options) if options.runtime == "process" else None
         self._identities: RemoteIdentities | None = None
         self.options = options
         self._tasks: list[asyncio.Task[None]] = []
@@ -93,9 +93,9 @@ class Processes:
             raise
 
     async def _start(self) -> None:
-        if self._site is not None:
-            await asyncio.to_thread(self._site.open)
-            self.options = self._site.options
+        if self.site is not None:
+            await asyncio.to_thread(self.site.open)
+            self.options = self.site.options
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         certificates = Certificates(
             self._directory / PKI_DIRECTORY,
@@ -110,9 +110,9 @@ class Processes:
                 self._tasks.append(asyncio.create_task(self._keep_running(name), name=name))
             for name in together:
                 await self._wait_ready(name)
-        if self._site is not None:
+        if self.site is not None:
             self._identities = RemoteIdentities(load(self._kubeconfig(FABRIC)), user_agent="kubecore-fabric")
-            await self._site.start(certificates, self._identities.transport)
+            await self.site.start(certificates, self._identities.transport)
         # Only now: a cluster that runs at this port already keeps its entries.
         self._write_kubeconfig(certificates)
 
@@ -134,8 +134,8 @@ class Processes:
 
     async def stop(self) -> None:
         """The API server last: the others still write what they have to say."""
-        if self._site is not None:
-            await self._site.stop()
+        if self.site is not None:
+            await self.site.stop()
         if self._identities is not None:
             await self._identities.close()
         self._stopping = True
@@ -154,13 +154,13 @@ class Processes:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._site is not None:
-            await asyncio.to_thread(self._site.close)
+        if self.site is not None:
+            await asyncio.to_thread(self.site.close)
         if self._merged:
             kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
     def _write_kubeconfigs(self, certificates: Certificates) -> None:
-        own: dict[str, tuple[str, tuple[str, ...]]] = {FABRIC: (FABRIC_IDENTITY, ())} if self._site else {}
+        own: dict[str, tuple[str, tuple[str, ...]]] = {FABRIC: (FABRIC_IDENTITY, ())} if self.site else {}
         for name, (user, groups) in (PARTS | own).items():
             pair = certificates.client(user, groups)
             kubeconfig.write(

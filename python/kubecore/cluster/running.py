@@ -28,6 +28,7 @@ from kubecore.cluster.agent import FAILED, Announce, on_signals
 from kubecore.cluster.controlplane import ControlPlane
 from kubecore.cluster.identities import RemoteIdentities
 from kubecore.cluster.loops import LOOPS, LoopKeys, World
+from kubecore.cluster.machines.site import Site
 from kubecore.cluster.options import ClusterOptions
 from kubecore.cluster.processes import PartFailed, Processes
 from kubecore.cluster.runfile import RunFile
@@ -43,6 +44,8 @@ class Runnable(Protocol):
     """A cluster, whichever shape its parts have."""
 
     options: ClusterOptions
+    site: Site | None
+    """Of real nodes."""
 
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -226,6 +229,9 @@ def _announce_ready(cluster: Runnable, announce: Announce, started: float) -> No
         announce("kubeconfig: context kubecore is now the current one")
     kind = "simulated" if options.runtime == "simulated" else "real"
     nodes = f"{options.nodes} {kind} node{'' if options.nodes == 1 else 's'}"
+    if cluster.site is not None:
+        for line in cluster.site.description():
+            announce(line)
     announce(f"ready in {time.monotonic() - started:.2f} s: {nodes}, Ctrl-C to stop")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kubecore.api.scheme import core
 from kubecore.client import Informer
 from kubecore.kubelet import cgroups
+from kubecore.kubelet.cgroups import Cgroups
 from kubecore.kubelet.container_config import ContainerSettings
 from kubecore.kubelet.environment import Environment
 from kubecore.kubelet.objects import PodObjects
@@ -20,7 +21,8 @@ from kubecore.kubelet.pod_cgroups import PodCgroups
 from kubecore.kubelet.probes import ProbeManager
 from kubecore.kubelet.resources import Enforcement
 from kubecore.kubelet.seams import Rooms
-from kubecore.kubelet.stats import ProbeMetrics
+from kubecore.kubelet.server import Host, KubeletServer
+from kubecore.kubelet.stats import CgroupUse, NodeReader, PodDirectories, ProbeMetrics, Sampler, StatsPages
 from kubecore.kubelet.volumes import LinuxMounter, Tokens, VolumeManager
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def furnish(kubelet: Kubelet) -> Rooms:
         node = kubelet.node_status.node
         return (node.get("status") or {}).get("allocatable") if node is not None else None
 
+    groups, probe_metrics = _control_groups(), ProbeMetrics()
     objects = PodObjects(client, randomness=chance(), wake=kubelet.wake)
     services = Informer(client, core("services"), randomness=chance())
     enforcement = Enforcement(
@@ -61,7 +64,7 @@ def furnish(kubelet: Kubelet) -> Rooms:
     settings = ContainerSettings(
         environment=Environment(config_maps=objects.config_maps, secrets=objects.secrets, services=services),
         volumes=volumes,
-        cgroups=_pod_cgroups(kubelet, enforcement),
+        cgroups=_pod_cgroups(kubelet, groups, enforcement),
         enforcement=enforcement,
         allocatable=allocatable,
     )
@@ -72,17 +75,54 @@ def furnish(kubelet: Kubelet) -> Rooms:
         wake=kubelet.wake,
         clock=clock,
         randomness=chance(),
-        metrics=ProbeMetrics(),
+        metrics=probe_metrics,
     )
-    return Rooms(volumes=volumes, settings=settings, probes=probes, loops=(services.run,))
+    sampler = _sampler(kubelet, groups)
+    pages = StatsPages(sampler, probe_metrics, node_name=kubelet.place.node_name)
+    serving = (_server(kubelet, pages).run,) if configuration.enable_server else ()
+    return Rooms(volumes=volumes, settings=settings, probes=probes, loops=(services.run, sampler.run, *serving))
 
 
-def _pod_cgroups(kubelet: Kubelet, enforcement: Enforcement) -> PodCgroups | None:
+def _server(kubelet: Kubelet, pages: StatsPages) -> KubeletServer:
+    place = kubelet.place
+    return KubeletServer(
+        Host(
+            node_name=place.node_name,
+            names=(place.node_name, *kubelet.node_status.addresses),
+            root_directory=place.root_directory,
+            log_directory=place.log_directory,
+            configuration=kubelet.configuration,
+            client=kubelet.client,
+            pods=kubelet.pods,
+            runtime=kubelet.runtime,
+            clock=kubelet.clock,
+            pages=(pages,),
+        )
+    )
+
+
+def _sampler(kubelet: Kubelet, groups: Cgroups | None) -> Sampler:
+    root = kubelet.place.root_directory
+    use = CgroupUse(groups, kubelet.configuration.cgroup_root, kubelet.clock)
+    return Sampler(
+        kubelet.runtime,
+        NodeReader(root_directory=root, node_use=use),
+        kubelet.pods.all,
+        PodDirectories(root_directory=root, log_directory=kubelet.directories.pod_logs),
+        clock=kubelet.clock,
+    )
+
+
+def _control_groups() -> Cgroups | None:
     try:
-        found = cgroups.detect()
+        return cgroups.detect()
     except OSError as failure:
         log.warning("this machine has no control groups that can be used, nothing is limited: %s", failure)
         return None
-    return PodCgroups(
-        found, root=kubelet.configuration.cgroup_root, enforcement=enforcement, cpus=kubelet.machine.cores
-    )
+
+
+def _pod_cgroups(kubelet: Kubelet, groups: Cgroups | None, enforcement: Enforcement) -> PodCgroups | None:
+    if groups is None:
+        return None
+    root, cpus = kubelet.configuration.cgroup_root, kubelet.machine.cores
+    return PodCgroups(groups, root=root, enforcement=enforcement, cpus=cpus)

@@ -63,6 +63,13 @@ class Site:
         self._tasks: list[asyncio.Task[None]] = []
         self.machines: dict[str, Machine] = {}
 
+    def description(self) -> list[str]:
+        """For a person: where the nodes are, and how to come to them."""
+        nodes = ", ".join(f"{name} {machine.node.ip}" for name, machine in self.machines.items())
+        first = self.addresses.node(0).ip
+        outside = self.fabric.outside_namespace
+        return [f"nodes: {nodes}", f"from outside: ip netns exec {outside} curl http://{first}:NODEPORT/"]
+
     # ── before the API server ──
 
     def open(self) -> None:

@@ -6,8 +6,9 @@ Flows in: the runtime's figures, /proc, what lies on disk, the results of probes
 
 from kubecore.kubelet.stats.disk import PodDirectories
 from kubecore.kubelet.stats.node import NodeReader
+from kubecore.kubelet.stats.node_use import CgroupUse
 from kubecore.kubelet.stats.pages import StatsPages
 from kubecore.kubelet.stats.probe_metrics import ProbeMetrics
 from kubecore.kubelet.stats.sampler import Sampler
 
-__all__ = ["NodeReader", "PodDirectories", "ProbeMetrics", "Sampler", "StatsPages"]
+__all__ = ["CgroupUse", "NodeReader", "PodDirectories", "ProbeMetrics", "Sampler", "StatsPages"]

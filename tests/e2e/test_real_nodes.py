@@ -1,0 +1,116 @@
+"""Real nodes on one box: pods are processes, reached from outside; nodes, API server and cluster are killed; nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.processes import children, kubecore, up
+from tests.support.realnodes import IMAGES, RealNodes, left_of, mounts, processes_of, root_network, web
+
+pytestmark = pytest.mark.timeout(180)
+
+NODES = ("198.18.0.11", "198.18.0.12")
+FASTER = (
+    "--node-monitor-grace-period=4",
+    "--node-lease-renew-seconds=1",
+    "--default-not-ready-toleration-seconds=1",
+    "--default-unreachable-toleration-seconds=1",
+)
+
+
+@contextmanager
+def real_nodes(directory: Path, *flags: str) -> Iterator[RealNodes]:
+    images = directory / "images.yaml"
+    images.write_text(IMAGES)
+    with up(directory, "--nodes=2", "--runtime=process", f"--images={images}", *flags) as started:
+        yield RealNodes(started)
+
+
+@pytest.mark.parametrize("shape", ["tasks", "processes"])
+def test_pods_on_two_nodes_answer_at_every_address_of_their_service_and_the_end_leaves_nothing(
+    shape: str, tmp_path: Path
+) -> None:
+    network, mounted = root_network(), mounts()
+    with real_nodes(tmp_path, f"--parts={shape}") as cluster:
+        name = cluster.name
+        cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
+        pods = cluster.wait_for_pods(2)
+        assert set(pods.values()) == {"node-0", "node-1"}
+        for address in NODES:
+            cluster.fetch_until(f"http://{address}:30001/", lambda seen: seen == set(pods))
+        cluster_ip = cluster.kubectl("get", "service", "web", "-o=jsonpath={.spec.clusterIP}").stdout
+        cluster.fetch_until(f"http://{cluster_ip}/", lambda seen: seen == set(pods), of="node-0")
+        assert root_network() == network
+        assert cluster.up.process.stop(by=signal.SIGTERM) == 0
+        assert left_of(name) == []
+        assert processes_of(tmp_path) == []
+        assert root_network() == network
+        assert mounts() == mounted
+
+
+def test_a_killed_cluster_s_processes_end_with_it_and_the_next_start_sweeps_the_rest(tmp_path: Path) -> None:
+    mounted = mounts()
+    with real_nodes(tmp_path) as cluster:
+        name = cluster.name
+        cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
+        pods = cluster.wait_for_pods(2)
+        cluster.up.process.kill()
+        wait_until_ended(tmp_path)
+        assert f"namespace {name}-node-0" in left_of(name)
+        cluster.up.start()
+        assert cluster.name == name
+        # State and nodes' disks were kept: the same pods run again.
+        cluster.fetch_until(f"http://{NODES[0]}:30001/", lambda seen: seen == set(pods))
+        assert cluster.up.process.stop() == 0
+        assert left_of(name) == []
+        assert mounts() == mounted
+
+
+def test_pods_go_on_while_the_api_server_is_killed_and_come_back(tmp_path: Path) -> None:
+    with real_nodes(tmp_path, "--parts=processes") as cluster:
+        cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
+        pods = cluster.wait_for_pods(2)
+        before = children(cluster.up.process.pid)["apiserver"]
+        os.kill(before, signal.SIGKILL)
+        cluster.fetch_until(f"http://{NODES[0]}:30001/", lambda seen: seen == set(pods))
+        while children(cluster.up.process.pid).get("apiserver", before) == before:
+            pass
+        while cluster.kubectl("scale", "rc/web", "--replicas=3", code=None).returncode != 0:
+            pass
+        assert set(cluster.wait_for_pods(3)) > set(pods)
+        restarts = cluster.kubectl("get", "pods", "-o=jsonpath={.items[*].status.containerStatuses[0].restartCount}")
+        assert set(restarts.stdout.split()) == {"0"}
+
+
+def test_a_killed_node_s_pods_are_replaced_on_the_other_and_it_may_come_back(tmp_path: Path) -> None:
+    with real_nodes(tmp_path, *FASTER) as cluster:
+        cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
+        pods = cluster.wait_for_pods(2)
+        assert kubecore("node", "kill", "node-1", f"--cluster={cluster.name}").stdout == "node/node-1 killed\n"
+        cluster.kubectl("wait", "--for=condition=Ready=Unknown", "node/node-1", "--timeout=60s")
+        assert cluster.fetch(f"http://{NODES[1]}:30001/") == ""
+        survivor = next(name for name, node in pods.items() if node == "node-0")
+        moved = cluster.fetch_until(f"http://{NODES[0]}:30001/", lambda seen: len(seen) == 2)
+        assert survivor in moved
+        assert moved != set(pods)
+        kubecore("node", "start", "node-1", f"--cluster={cluster.name}")
+        cluster.kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=60s")
+        cluster.fetch_until(f"http://{NODES[1]}:30001/", lambda seen: seen == moved)
+
+
+def test_without_root_it_says_what_it_needs(tmp_path: Path) -> None:
+    refused = kubecore("up", "--runtime=process", f"--data-dir={tmp_path}", as_user=65534)
+    assert refused.returncode == 1
+    assert "error: --runtime process needs root: " in refused.stdout
+    assert "kubecore up --nodes N" in refused.stdout
+
+
+def wait_until_ended(directory: Path) -> None:
+    """The kernel ends a killed cluster's processes in its own time (the test's time limit ends an endless wait)."""
+    while processes_of(directory):
+        pass
