@@ -39,6 +39,7 @@ def default_data_dir() -> Path:
     show_default=True,
     help="Of the nodes. process: containers are real processes, nodes have networks of their own (root only).",
 )
+@click.option("--cluster-name", default="kubecore", show_default=True, help="As real nodes' network namespaces begin.")
 @click.option("--node-cidr", default="198.18.0.0/24", show_default=True, help="Real nodes' addresses.")
 @click.option("--cluster-cidr", default="10.244.0.0/16", show_default=True, help="Pods' addresses on real nodes.")
 @click.option(

@@ -28,7 +28,7 @@ class Outside:
     def command(self, url: str, fields: Mapping[str, str] | None = None) -> list[str]:
         """What a person would type to fetch the same."""
         form = [word for name, value in (fields or {}).items() for word in ("--data-urlencode", f"{name}={value}")]
-        return ["ip", "netns", "exec", self.namespace, "curl", "-s", "-i", f"--max-time={FETCH_SECONDS}", *form, url]
+        return ["ip", "netns", "exec", self.namespace, "curl", "-s", "-i", "--max-time", str(FETCH_SECONDS), *form, url]
 
     async def fetch(self, url: str, fields: Mapping[str, str] | None = None) -> Page:
         """A GET, or with `fields` a POST."""

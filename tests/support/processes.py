@@ -25,10 +25,8 @@ def environment(**more: str) -> dict[str, str]:
     return inherited | {"PYTHONPATH": str(ROOT / "python"), "PYTHONUNBUFFERED": "1"} | more
 
 
-def kubecore(
-    *arguments: str, kubeconfig: Path | None = None, stdin: str = "", as_user: int | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Runs the command to its end. `as_user`: a user id, of somebody else than root."""
+def kubecore(*arguments: str, kubeconfig: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs the command to its end."""
     more = {"KUBECONFIG": str(kubeconfig)} if kubeconfig else {}
     return subprocess.run(
         [sys.executable, "-m", "kubecore_cli", *arguments],
@@ -39,7 +37,6 @@ def kubecore(
         text=True,
         timeout=120,
         check=False,
-        user=as_user,
     )
 
 

@@ -72,7 +72,7 @@ class RealNodes:
 
     def fetch(self, url: str, *, of: str = "outside") -> str:
         """What a page says, fetched in one of the cluster's namespaces; "" if nobody answers in time."""
-        command = ["ip", "netns", "exec", f"{self.name}-{of}", "curl", "-s", f"--max-time={FETCH_SECONDS}", url]
+        command = ["ip", "netns", "exec", f"{self.name}-{of}", "curl", "-s", "--max-time", str(FETCH_SECONDS), url]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     def fetch_until(self, url: str, done: Callable[[set[str]], bool], *, of: str = "outside") -> set[str]:
@@ -104,12 +104,13 @@ def left_of(name: str) -> list[str]:
     found += [f"file {path}" for path in DIRECTORY.glob(f"{name}*") if path.stem == name]
     if cgroups.detect().exists(f"/{CGROUPS}/{name}"):
         found.append("cgroup")
-    found += [f"mount {line}" for line in mounts() if f"/{name}-" in line]
+    found += [f"mount {line}" for line in mounts(f"/{name}-")]
     return found
 
 
-def mounts() -> list[str]:
-    return Path("/proc/self/mountinfo").read_text().splitlines()
+def mounts(word: str) -> list[str]:
+    """Of this box, those that name something."""
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if word in line]
 
 
 def root_network() -> str:

@@ -18,6 +18,7 @@ class ClusterOptions:
     port: 0 takes a free one; None opens no socket at all (in-process clients only).
     kubeconfig: a file to write; None: none, unless `merge_kubeconfig`.
     parts: `tasks` in this process, or a process for each.
+    cluster_name: of real nodes' network namespaces; with a number where a living cluster has it already.
     runtime: of the nodes. `process`: each is a machine of its own network, pids and mounts, its containers real processes
     (root only; see docs/design/nodes.md).
     images: the table of local images for real nodes.
@@ -25,6 +26,7 @@ class ClusterOptions:
 
     nodes: int = 1
     runtime: Literal["simulated", "process"] = "simulated"
+    cluster_name: str = "kubecore"
     data_dir: Path | None = None
     storage: Literal["embedded", "memory"] = "memory"
     bind_address: str = "127.0.0.1"

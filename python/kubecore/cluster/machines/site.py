@@ -11,6 +11,7 @@ import contextlib
 import ipaddress
 import logging
 import random
+import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +35,7 @@ LOAD_BALANCER_CIDR = "198.51.100.0/24"
 NODES_DIRECTORY = "nodes"
 DNS_SERVICE = 10
 """Cluster DNS has the tenth address of the service network, as everywhere."""
+CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 READY_SECONDS = 60.0
 RESTART_SECONDS = 1.0
 
@@ -46,6 +48,8 @@ class Site:
     def __init__(self, options: ClusterOptions) -> None:
         """Raises ValueError: what this box lacks (`preconditions`), or networks that do not fit together."""
         preconditions.check()
+        if not CLUSTER_NAME.fullmatch(options.cluster_name):
+            raise ValueError(f"--cluster-name {options.cluster_name}: expected letters, digits and dashes, at most 32")
         options = replace(options, load_balancer_cidr=options.load_balancer_cidr or LOAD_BALANCER_CIDR)
         self.addresses = Addresses(options.node_cidr, options.outside_cidr)
         self.addresses.check(
@@ -74,7 +78,7 @@ class Site:
 
     def open(self) -> None:
         """The cluster's name, its fabric and outside; sweeps what dead clusters left. Raises OSError."""
-        self._claim = claim.claim()
+        self._claim = claim.claim(self._given.cluster_name)
         self._ends.callback(self._claim.release)
         self._fabric = Fabric(self._claim.name, self.addresses)
         self._ends.callback(self._fabric.close)
