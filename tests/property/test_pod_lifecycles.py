@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter, defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def histories(here: World) -> dict[str, list[Object]]:
 
 
 def check_history(states: list[Object], *, lost_sandbox: bool) -> None:
-    for before, after in zip(states, states[1:], strict=False):
+    for before, after in pairwise(states):
         old, new = before.get("status", {}), after.get("status", {})
         allowed = set(PHASES[old.get("phase", "Pending")])
         if lost_sandbox and old["phase"] == "Running":

@@ -12,7 +12,7 @@ import gzip
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,10 @@ from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.runtimes.protocol import Container, Runtime, RuntimeFailure
 
 log = logging.getLogger(__name__)
+
+
+Aside = Callable[[Callable[[Path], None], Path], Awaitable[None]]
+"""Calls a function that takes its time, beside the event loop."""
 
 
 class LogRotation:
@@ -34,10 +38,12 @@ class LogRotation:
         clock: Clock,
         *,
         running: Callable[[], Iterable[Container]],
+        aside: Aside = asyncio.to_thread,
     ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._running = running
+        self._aside = aside
         self._bytes_max = quantity.value(configuration.container_log_max_size)
         self._files_max = configuration.container_log_max_files
         self._interval_seconds = float(configuration.container_log_monitor_interval)
@@ -46,12 +52,16 @@ class LogRotation:
         """Until cancelled. A negative size: never rotates."""
         while self._bytes_max > 0:
             await asyncio.sleep(self._interval_seconds)
-            for container in list(self._running()):
-                if container.log_path:
-                    try:
-                        await self._look(container)
-                    except (OSError, RuntimeFailure) as failure:
-                        log.warning("rotating the log of container %s: %s", container.id, failure)
+            await self.look()
+
+    async def look(self) -> None:
+        """Rotates the logs that are too large now."""
+        for container in list(self._running()):
+            if container.log_path:
+                try:
+                    await self._look(container)
+                except (OSError, RuntimeFailure) as failure:
+                    log.warning("rotating the log of container %s: %s", container.id, failure)
 
     async def _look(self, container: Container) -> None:
         path = Path(container.log_path)
@@ -63,7 +73,7 @@ class LogRotation:
         if size < self._bytes_max:
             return
         for old in self._make_room(path):
-            await asyncio.to_thread(_compress, old)
+            await self._aside(_compress, old)
         stamp = datetime.fromtimestamp(self._clock.now(), UTC).strftime("%Y%m%d-%H%M%S")
         renamed = f"{path}.{stamp}"
         os.rename(path, renamed)
