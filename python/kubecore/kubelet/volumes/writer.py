@@ -47,10 +47,17 @@ def write(directory: Path, payload: Payload, *, now: float, set_permissions: Cal
     written. Raises PayloadFailure, OSError."""
     wanted = {checked(path): file for path, file in payload.items()}
     current = _current(directory)
-    if current is not None and _holds(directory / current, wanted):
-        _show(directory, wanted)
-        return False
-    removed = _top_names(directory / current) - {path.split("/")[0] for path in wanted} if current else set()
+    is_current = current is not None and _holds(directory / current, wanted)
+    if not is_current:
+        _publish(directory, wanted, now, set_permissions)
+    # Also where nothing was written: a kubelet may have been killed before this.
+    _show(directory, wanted)
+    _sweep(directory, wanted)
+    return not is_current
+
+
+def _publish(directory: Path, wanted: Payload, now: float, set_permissions: Callable[[], None] | None) -> None:
+    """A new version, and `..data` on it."""
     prefix = datetime.fromtimestamp(now, UTC).strftime("..%Y_%m_%d_%H_%M_%S.")
     version = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
     try:
@@ -66,11 +73,6 @@ def write(directory: Path, payload: Payload, *, now: float, set_permissions: Cal
     except BaseException:
         shutil.rmtree(version, ignore_errors=True)
         raise
-    _show(directory, wanted)
-    for name in sorted(removed):
-        (directory / name).unlink(missing_ok=True)
-    _sweep(directory, keep=version.name)
-    return True
 
 
 def checked(path: str) -> str:
@@ -108,10 +110,6 @@ def _holds(version: Path, wanted: Payload) -> bool:
     return present == set(wanted) and all((version / path).read_bytes() == file.data for path, file in wanted.items())
 
 
-def _top_names(version: Path) -> set[str]:
-    return set(os.listdir(version)) if version.is_dir() else set()
-
-
 def _fill(version: Path, wanted: Payload) -> None:
     for path, file in wanted.items():
         target = version / path
@@ -125,13 +123,21 @@ def _fill(version: Path, wanted: Payload) -> None:
 
 
 def _show(directory: Path, wanted: Payload) -> None:
-    for name in sorted({path.split("/")[0] for path in wanted}):
+    for name in sorted(_top_names(wanted)):
         if not os.path.lexists(directory / name):
             (directory / name).symlink_to(f"{DATA}/{name}")
 
 
-def _sweep(directory: Path, *, keep: str) -> None:
-    """Versions that are not shown any more: the last one, and what a killed kubelet left."""
-    for name in os.listdir(directory):
-        if name.startswith("..2") and name != keep:
-            shutil.rmtree(directory / name)
+def _sweep(directory: Path, wanted: Payload) -> None:
+    """Links to what is no longer there, and versions that are not shown: the last one, and what a killed kubelet left."""
+    shown = {*_top_names(wanted), DATA}
+    version = os.readlink(directory / DATA)
+    for entry in list(os.scandir(directory)):
+        if entry.is_symlink() and entry.name not in shown:
+            Path(entry.path).unlink()
+        elif entry.name.startswith("..2") and entry.name != version:
+            shutil.rmtree(entry.path)
+
+
+def _top_names(payload: Payload) -> set[str]:
+    return {path.split("/")[0] for path in payload}

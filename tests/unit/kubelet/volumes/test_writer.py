@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,54 @@ def test_a_version_that_could_not_be_finished_is_not_left(tmp_path: Path) -> Non
     with pytest.raises(OSError, match="no"):
         writer.write(tmp_path, _files(a="1"), now=NOW, set_permissions=fail)
     assert os.listdir(tmp_path) == []
+
+
+CHANGES = ("mkdir", "symlink", "rename", "unlink", "rmdir", "chmod", "open")
+"""What of `os` changes a directory."""
+
+
+def _killed_at(step: int, act: Callable[[], object]) -> bool:
+    """Acts in a process that is gone, as by kill -9, before its `step`th change. Gives whether it came that far."""
+    child = os.fork()
+    if child == 0:
+        left = step
+
+        def counted(change: Callable[..., object]) -> Callable[..., object]:
+            def run(*arguments: object, **named: object) -> object:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    os._exit(9)
+                return change(*arguments, **named)
+
+            return run
+
+        for name in CHANGES:
+            setattr(os, name, counted(getattr(os, name)))
+        act()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 9
+
+
+def test_a_kubelet_killed_at_any_moment_leaves_one_version_or_the_other(tmp_path: Path) -> None:
+    old, new = {"a": "old", "gone": "old"}, {"a": "new", "come": "new"}
+    step = 0
+    while True:
+        directory = tmp_path / str(step)
+        directory.mkdir()
+        writer.write(directory, _files(**old), now=NOW)
+        killed = _killed_at(step, lambda: writer.write(directory, _files(**new), now=NOW))  # noqa: B023
+        data = {name: (directory / "..data" / name).read_text() for name in os.listdir(directory / "..data")}
+        assert data in (old, new)
+        writer.write(directory, _files(**new), now=NOW)
+        assert _visible(directory) == new
+        leftovers = [name for name in os.listdir(directory) if name.startswith("..2")]
+        assert leftovers == [os.readlink(directory / "..data")]
+        if not killed:
+            break
+        step += 1
+    assert step > 10
 
 
 @pytest.mark.parametrize(
