@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from kubecore.kubelet.cgroups import Cgroups
-from kubecore.kubelet.runtimes.process import namespaces, spawn, syscalls
+from kubecore.kubelet.runtimes.process import namespaces, pause, spawn, syscalls
 from kubecore.kubelet.runtimes.process.netlink import Netlink
 from kubecore.kubelet.runtimes.process.network import PodNetwork
 from kubecore.kubelet.runtimes.process.records import Records, SandboxRecord
@@ -57,9 +57,9 @@ class Sandboxes:
             if record.sandbox.state is not SandboxState.READY:
                 continue
             if record.pause_pid:
-                pause = spawn.adopt(record.pause_pid, record.pause_started_ticks)
-                if pause is not None:
-                    self._watch_pause(sandbox_id, pause)
+                holder = spawn.adopt(record.pause_pid, record.pause_started_ticks)
+                if holder is not None:
+                    self._watch_pause(sandbox_id, holder)
             if self._has_lost(record):
                 await self.stop(sandbox_id)
         ports = {key: (each.address, each.config.port_mappings) for key, each in self._known.items() if each.address}
@@ -139,10 +139,11 @@ class Sandboxes:
             return
         stopped = msgspec.structs.replace(record.sandbox, state=SandboxState.NOTREADY, ips=())
         self._set(msgspec.structs.replace(record, sandbox=stopped, address="", pause_pid=0))
-        pause = self._pauses.pop(sandbox_id, None)
-        if pause is not None:
-            pause.signal(signal.SIGKILL)
-            await pause.ended
+        holder = self._pauses.pop(sandbox_id, None)
+        if holder is not None:
+            holder.signal(signal.SIGKILL)
+            await holder.ended
+            self._cgroups.remove(f"{record.cgroup}/{sandbox_id}")
         await self.network.map_ports(sandbox_id, "", ())
         self._take_down(sandbox_id, self.folder(sandbox_id))
         self._tell(EventKind.STOPPED, sandbox_id, sandbox_id, record.config.metadata.uid)
@@ -207,7 +208,9 @@ class Sandboxes:
         path = f"{cgroup}/{sandbox_id}"
         self._cgroups.make(path)
         files = self._cgroups.join_files(path)
-        pid = spawn.fork_into(spawn.NEW_NAMESPACE, lambda: _reap_for_ever(files))
+        root = self.folder(sandbox_id) / "pause"
+        root.mkdir()
+        pid = spawn.fork_into(spawn.NEW_NAMESPACE, lambda: pause.hold(files, str(root)))
         self._watch_pause(sandbox_id, spawn.Child(pid, os.pidfd_open(pid), own=True))
         return pid
 
@@ -226,9 +229,9 @@ class Sandboxes:
         # The kernel takes both ends of the veth pair away with the namespace, in its own time: deleting one here would hold the
         # loop for a grace period of the kernel's.
         _release(folder)
-        pause = self._pauses.pop(sandbox_id, None)
-        if pause is not None:
-            pause.signal(signal.SIGKILL)
+        holder = self._pauses.pop(sandbox_id, None)
+        if holder is not None:
+            holder.signal(signal.SIGKILL)
 
 
 def _release(folder: Path) -> None:
@@ -251,26 +254,3 @@ def resolver_file(dns: DNSConfig) -> str:
     lines += [f"nameserver {server}" for server in dns.servers]
     lines += [f"options {' '.join(dns.options)}"] if dns.options else []
     return "".join(f"{line}\n" for line in lines)
-
-
-def _reap_for_ever(cgroup_files: tuple[str, ...]) -> None:
-    """In the forked child. SIGTERM ends it as it ends `pause`."""
-    signal.set_wakeup_fd(-1)
-    os.setsid()
-    for file in cgroup_files:
-        handle = os.open(file, os.O_WRONLY)
-        os.write(handle, b"0")
-        os.close(handle)
-    os.closerange(0, os.sysconf("SC_OPEN_MAX"))
-    syscalls.set_process_name("pause")
-    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
-    while True:
-        signal.sigwait([signal.SIGCHLD])
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            continue

@@ -196,16 +196,17 @@ def adopt(pid: int, started_ticks: int) -> Child | None:
 
 def start_ticks(pid: int) -> int:
     """When the process started, in clock ticks since boot; 0 if there is none."""
-    return int(_stat(pid, _START_TICKS) or 0)
+    fields = _stat(pid)
+    return int(fields[_START_TICKS]) if fields else 0
 
 
-def _stat(pid: int, field: int) -> str:
-    """A field of /proc/PID/stat, counted after the name, which may have anything in it. "" without such a process."""
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat after the name, which may have anything in it. Empty without such a process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[field]
+            return file.read().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return ""
+        return []
 
 
 def _exit_of(status: int) -> Exit:
@@ -217,9 +218,9 @@ def _exit_of(status: int) -> Exit:
 
 def _exit_of_a_strangers_child(handle: int, pid: int) -> Exit:
     """Until its parent reaps it /proc has the exit code; then newer kernels (6.15) have it with the pidfd."""
-    state, status = _stat(pid, _STATE), _stat(pid, _EXIT_STATUS)
-    if state == "Z":
-        return _exit_of(int(status))
+    fields = _stat(pid)
+    if fields and fields[_STATE] == "Z":
+        return _exit_of(int(fields[_EXIT_STATUS]))
     request = bytearray(struct.pack("=Q", _PIDFD_INFO_EXIT).ljust(_PIDFD_INFO_BYTES, b"\0"))
     try:
         ioctl(handle, _PIDFD_GET_INFO, request)

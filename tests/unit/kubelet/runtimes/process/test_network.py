@@ -11,6 +11,7 @@ import pytest
 from kubecore.kubelet.cgroups import detect
 from kubecore.kubelet.runtimes.process.network import Addresses, host_port_rules
 from kubecore.kubelet.runtimes.protocol import (
+    Capabilities,
     ContainerSecurity,
     DNSConfig,
     NamespaceMode,
@@ -20,7 +21,7 @@ from kubecore.kubelet.runtimes.protocol import (
     RuntimeFailure,
     SandboxSecurity,
 )
-from support.process_runtime import POD_RANGE, Node, read, until
+from support.process_runtime import POD_RANGE, Node, log_lines, read, until
 
 IN_POD: dict[str, Any] = {"security": SandboxSecurity()}
 ANSWER = """
@@ -135,9 +136,13 @@ async def test_a_shared_pid_namespace_shows_the_pods_other_processes(pod_node: N
     sandbox = await pod_node.sandbox(security=SandboxSecurity(namespaces=shared))
     security = ContainerSecurity(namespaces=shared)
     other = await pod_node.started(sandbox, "exec sleep 1234", name="other", security=security)
-    ended = await pod_node.ended(await pod_node.started(sandbox, "ps -e -o pid,args", name="looks", security=security))
-    text = read(ended.log_path)
-    assert "sleep 1234" in text
+    script = "ps -e -o pid,args; ls /proc/1/root/ | wc -l"
+    looks = ContainerSecurity(namespaces=shared, capabilities=Capabilities(add=("ALL",)))
+    ended = await pod_node.ended(await pod_node.started(sandbox, script, name="looks", security=looks))
+    lines = [text.split() for _, _, text in log_lines(ended.log_path)]
+    assert ["1", "/pause"] in lines
+    assert ["2", "sleep", "1234"] in lines
+    assert lines[-1] == ["0"]
     assert _holders_of(pod_node) == 1
     await pod_node.runtime.stop_container(other, 0)
     assert (await pod_node.runtime.container_status(other)).exit_code == 137
