@@ -20,7 +20,7 @@ from typing import Any
 
 from kubecore.api.clock import SystemClock
 from kubecore.client import Client
-from kubecore.proxy import Conntrack, NftablesBackend, NftablesOptions, Pace, ServiceProxy
+from kubecore.proxy import Backend, Conntrack, NftablesBackend, NftablesOptions, Pace, ServiceProxy
 from support.fake_apiserver import FakeServer
 from support.netns import address, cable, inside, ip, namespaces, route
 
@@ -113,7 +113,7 @@ class Server(threading.Thread):
         self.socket.bind((host, port))
         self._name = name
         if kind == socket.SOCK_STREAM:
-            self.socket.listen(64)
+            self.socket.listen(1024)
 
     def run(self) -> None:
         with contextlib.suppress(OSError):
@@ -268,13 +268,19 @@ class ProxyWorld:
     async def ask(self, namespace: str, host: str, port: int = 80, **how: Any) -> Answer:
         return await asyncio.to_thread(ask, namespace, host, port, **how)
 
+    async def later(self, work: Callable[[], str]) -> str:
+        """Something that blocks: the proxy goes on meanwhile."""
+        return await asyncio.to_thread(work)
+
     async def names(self, namespace: str, host: str, port: int = 80, *, times: int = 24) -> set[str]:
         """Who answers, asked often."""
         return {(await self.ask(namespace, host, port)).name for _ in range(times)}
 
 
 @contextlib.asynccontextmanager
-async def proxy_world(options: NftablesOptions | None = None) -> AsyncIterator[ProxyWorld]:
+async def proxy_world(
+    options: NftablesOptions | None = None, *, backend: Backend | None = None
+) -> AsyncIterator[ProxyWorld]:
     options = options or NftablesOptions(detect="ClusterCIDR", cluster_cidrs=("10.244.0.0/16", "fd44::/64"))
     with network() as net, inside(net.node):
         server = FakeServer()
@@ -283,7 +289,7 @@ async def proxy_world(options: NftablesOptions | None = None) -> AsyncIterator[P
         proxy = ServiceProxy(
             Client(server.transport()),
             NODE,
-            NftablesBackend(options),
+            backend or NftablesBackend(options),
             clock=SystemClock(),
             randomness=random.Random(1),
             pace=Pace(min_sync_seconds=0),

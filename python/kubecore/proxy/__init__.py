@@ -8,6 +8,7 @@ from kubecore.proxy.backend import Backend, BackendError
 from kubecore.proxy.conntrack import Conntrack
 from kubecore.proxy.nftables import NftablesBackend, NftablesOptions
 from kubecore.proxy.proxy import IDENTITY, Pace, ServiceProxy
+from kubecore.proxy.userspace import UserspaceBackend
 
 __all__ = [
     "IDENTITY",
@@ -18,4 +19,5 @@ __all__ = [
     "NftablesOptions",
     "Pace",
     "ServiceProxy",
+    "UserspaceBackend",
 ]

@@ -8,6 +8,7 @@ https://kubernetes.io/docs/reference/networking/virtual-ips/
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ WATCHED = f"!{PROXY_NAME},!{HEADLESS}"
 """The label selector of what concerns this proxy: another may be named for a service; headless ones need none."""
 
 AFFINITY_SECONDS = 10800
+
+ADDRESSES_REMEMBERED = 65536
+"""Texts of addresses whose form is known; beyond it the least recently used is worked out again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +165,7 @@ def family_of(address: str) -> Family:
     return "IPv6" if ":" in address else "IPv4"
 
 
+@functools.lru_cache(maxsize=ADDRESSES_REMEMBERED)
 def canonical_ip(text: str) -> str:
     """Empty if it is none. Leading zeros, which old objects may have, are decimal."""
     if ":" not in text:

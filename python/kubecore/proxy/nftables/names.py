@@ -5,7 +5,6 @@ A name starts with what it is, then a hash of the rest (two names that were cut 
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from typing import Final
 
@@ -29,8 +28,7 @@ NAME_MAX: Final = 256 - 16
 
 
 def _hashed(name: str) -> str:
-    digest = base64.b32encode(hashlib.sha256(name.encode()).digest()).decode()[:8]
-    return f"{digest}-{name}"[:NAME_MAX]
+    return f"{hashlib.sha256(name.encode()).hexdigest()[:8].upper()}-{name}"[:NAME_MAX]
 
 
 def service(port: ServicePort) -> str:

@@ -75,6 +75,7 @@ class _Port:
         self._protocol = port.protocol.lower()
         base = names.service(port)
         self._service, self._local = f"service-{base}", f"local-{base}"
+        self._bases = {endpoint: names.endpoint(port, endpoint) for endpoint in found.all}
         self._external, self._firewall = f"external-{base}", f"firewall-{base}"
         self._has_internal = bool(found.local) if port.internal_local else found.anywhere
         self._has_external = bool(found.local) if port.external_local else found.anywhere
@@ -168,7 +169,7 @@ class _Port:
 
     def _balance(self, endpoints: Sequence[Endpoint]) -> Iterable[str]:
         port, ip = self._port, self._manner.ip
-        bases = [names.endpoint(port, endpoint) for endpoint in endpoints]
+        bases = [self._bases[endpoint] for endpoint in endpoints]
         if port.affinity_seconds:
             yield from (f"{ip} saddr @affinity-{base} goto endpoint-{base}" for base in bases)
         if len(bases) > CASCADE_MAX:
@@ -180,7 +181,7 @@ class _Port:
         yield f"goto endpoint-{bases[-1]}"
 
     def _endpoint(self, endpoint: Endpoint) -> None:
-        base = names.endpoint(self._port, endpoint)
+        base = self._bases[endpoint]
         ip = self._manner.ip
         # A pod that reaches itself by the service's address must not see its own address as the client's.
         rules = [f"{ip} saddr {endpoint.ip} jump {names.MARK}"]
