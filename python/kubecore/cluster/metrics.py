@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class ClusterMetrics:
         self._certificates = certificates
         self._dialer = dialer
         self._fetch: FetchSummary | None = None
+        self._making = threading.Lock()
         self._requests = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="metrics-api")
         self._figures = NodeFigures(storage, self._summary, clock=clock)
         self.api = MetricsApi(storage, self._figures, executor=self._requests, clock=clock)
@@ -33,9 +35,10 @@ class ClusterMetrics:
         self._requests.shutdown(wait=False, cancel_futures=True)
 
     def _summary(self, node: Object, timeout_seconds: float) -> bytes:
-        if self._fetch is None:
-            # Made when first wanted: a start must not pay for a certificate that many clusters never use.
-            self._fetch = summary_fetcher(self._dialer, _client_context(self._certificates))
+        with self._making:
+            if self._fetch is None:
+                # Made when first wanted: a start must not pay for a certificate that many clusters never use.
+                self._fetch = summary_fetcher(self._dialer, _client_context(self._certificates))
         return self._fetch(node, timeout_seconds)
 
 

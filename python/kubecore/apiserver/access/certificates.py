@@ -14,6 +14,7 @@ import random
 import re
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -80,6 +81,8 @@ class Certificates:
         self._now = now
         self._server_names = server_names(bind_address=bind_address, service_ip=service_ip, more=more_names)
         self._memory: dict[str, bytes] = {}
+        self._making = threading.RLock()
+        """Held while a pair is read or made: two threads that want a new one must get the same."""
 
     @property
     def ca_pem(self) -> bytes:
@@ -122,15 +125,19 @@ class Certificates:
     # ── keeping ──
 
     def _ca(self) -> KeyPair:
-        found = self._pair("ca")
-        if found is None or signing.ends_at(found.certificate_pem) < self._now() + RENEW_BEFORE_SECONDS:
-            found = self._signer.authority("kubernetes", lifetime_seconds=CA_LIFETIME_SECONDS)
-            self._keep("ca", found)
-        return found
+        with self._making:
+            found = self._pair("ca")
+            if found is None or signing.ends_at(found.certificate_pem) < self._now() + RENEW_BEFORE_SECONDS:
+                found = self._signer.authority("kubernetes", lifetime_seconds=CA_LIFETIME_SECONDS)
+                self._keep("ca", found)
+            return found
 
     def _leaf(self, file: str, common_name: str, groups: Sequence[str], *, names: Sequence[str] = ()) -> KeyPair:
+        with self._making:
+            return self._fitting_leaf(file, Wanted(common_name, tuple(groups), tuple(names)))
+
+    def _fitting_leaf(self, file: str, wanted: Wanted) -> KeyPair:
         authority, found = self._ca(), self._pair(file)
-        wanted = Wanted(common_name, tuple(groups), tuple(names))
         if (
             found is None
             or signing.ends_at(found.certificate_pem) < self._now() + RENEW_BEFORE_SECONDS

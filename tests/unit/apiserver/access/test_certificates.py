@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import random
 import stat
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryptography import x509
@@ -12,6 +14,7 @@ from cryptography.x509.verification import PolicyBuilder, Store
 
 from kubecore.apiserver.access import signing
 from kubecore.apiserver.access.certificates import Certificates
+from kubecore.apiserver.access.signing import KeyPair
 
 
 def load(pem: bytes) -> x509.Certificate:
@@ -136,3 +139,17 @@ def test_a_kubelet_serves_with_its_name_and_address_and_calls_as_its_node() -> N
         assert [a.value for a in subject.get_attributes_for_oid(NameOID.COMMON_NAME)] == ["system:node:node-0"]
         assert [a.value for a in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)] == ["system:nodes"]
     assert "198.18.0.1" in names_in(load(pki.server.certificate_pem))
+
+
+def test_threads_that_want_the_same_new_certificate_get_the_same(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    together = threading.Barrier(8)
+
+    def ask(_number: int) -> KeyPair:
+        together.wait(10)
+        return certificates.kubelet_client
+
+    with ThreadPoolExecutor(8) as threads:
+        pairs = set(threads.map(ask, range(8)))
+    assert len(pairs) == 1
+    assert pairs == {Certificates(tmp_path).kubelet_client}, "and it is the one that is kept"
