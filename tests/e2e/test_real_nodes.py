@@ -56,6 +56,26 @@ def test_pods_on_two_nodes_answer_at_every_address_of_their_service_and_the_end_
         assert mounts(str(tmp_path)) == []
 
 
+def test_a_service_is_found_by_its_name_and_becomes_a_load_balancer_and_back(tmp_path: Path) -> None:
+    with real_nodes(tmp_path) as cluster:
+        cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
+        pods = cluster.wait_for_pods(2)
+        cluster.kubectl("run", "client", "--image=sleep", "--restart=Never")
+        cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
+        for name in ("web", "web.default", "web.default.svc.cluster.local"):
+            page = cluster.kubectl("exec", "client", "--", "curl", "-s", "--max-time", "10", f"http://{name}/").stdout
+            assert page.strip() in pods
+        cluster.kubectl("patch", "service", "web", "-p", '{"spec": {"type": "LoadBalancer"}}')
+        cluster.kubectl("wait", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "service/web", "--timeout=30s")
+        address = cluster.kubectl("get", "service", "web", "-o=jsonpath={.status.loadBalancer.ingress[0].ip}").stdout
+        assert address.startswith("198.51.100.")
+        cluster.fetch_until(f"http://{address}/", lambda seen: seen == set(pods))
+        cluster.kubectl("patch", "service", "web", "-p", '{"spec": {"type": "NodePort"}}')
+        while cluster.fetch(f"http://{address}/"):
+            pass
+        cluster.fetch_until(f"http://{NODES[0]}:30001/", lambda seen: seen == set(pods))
+
+
 def test_a_killed_cluster_s_processes_end_with_it_and_the_next_start_sweeps_the_rest(tmp_path: Path) -> None:
     with real_nodes(tmp_path) as cluster:
         name = cluster.name

@@ -24,6 +24,7 @@ from kubecore.cluster.identities import RemoteIdentities
 from kubecore.cluster.machines.announcer import IDENTITY as FABRIC_IDENTITY
 from kubecore.cluster.machines.site import Site
 from kubecore.cluster.options import ClusterOptions
+from kubecore.proxy.dns import IDENTITY as DNS_IDENTITY
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 30.0
@@ -38,8 +39,8 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nodes": ("system:kubecore:node-simulator", ()),
 }
 
-FABRIC = "fabric"
-"""Of the kubeconfig with which this process itself sees to the routes between real nodes."""
+SITE_PARTS: dict[str, tuple[str, tuple[str, ...]]] = {"fabric": (FABRIC_IDENTITY, ()), "dns": (DNS_IDENTITY, ())}
+"""What this process itself does for real nodes: routes between them, cluster DNS."""
 
 PR_SET_PDEATHSIG = 1
 """prctl(2)"""
@@ -65,7 +66,7 @@ class Processes:
             # The API server must come back at the same address after it was killed.
             options = replace(options, port=free_port(options.bind_address))
         self.site = Site(options) if options.runtime == "process" else None
-        self._identities: RemoteIdentities | None = None
+        self._identities: dict[str, RemoteIdentities] = {}
         self.options = options
         self._tasks: list[asyncio.Task[None]] = []
         self._children: dict[str, asyncio.subprocess.Process] = {}
@@ -111,8 +112,9 @@ class Processes:
             for name in together:
                 await self._wait_ready(name)
         if self.site is not None:
-            self._identities = RemoteIdentities(load(self._kubeconfig(FABRIC)), user_agent="kubecore-fabric")
-            await self.site.start(certificates, self._identities.transport)
+            for part, (user, _) in SITE_PARTS.items():
+                self._identities[user] = RemoteIdentities(load(self._kubeconfig(part)), user_agent=f"kubecore-{part}")
+            await self.site.start(certificates, lambda identity: self._identities[identity].transport(identity))
         # Only now: a cluster that runs at this port already keeps its entries.
         self._write_kubeconfig(certificates)
 
@@ -136,8 +138,8 @@ class Processes:
         """The API server last: the others still write what they have to say."""
         if self.site is not None:
             await self.site.stop()
-        if self._identities is not None:
-            await self._identities.close()
+        for identities in self._identities.values():
+            await identities.close()
         self._stopping = True
         for name in (*reversed(PARTS), "apiserver"):
             child = self._children.get(name)
@@ -160,8 +162,7 @@ class Processes:
             kubeconfig.remove(kubeconfig.user_path(), server=self.server)
 
     def _write_kubeconfigs(self, certificates: Certificates) -> None:
-        own: dict[str, tuple[str, tuple[str, ...]]] = {FABRIC: (FABRIC_IDENTITY, ())} if self.site else {}
-        for name, (user, groups) in (PARTS | own).items():
+        for name, (user, groups) in (PARTS | (SITE_PARTS if self.site else {})).items():
             pair = certificates.client(user, groups)
             kubeconfig.write(
                 self._kubeconfig(name), kubeconfig.document(server=self.server, ca_pem=certificates.ca_pem, client=pair)

@@ -13,10 +13,11 @@ import logging
 import random
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
+from kubecore.api.clock import SystemClock
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.client.client import Client
 from kubecore.client.transport import Transport
@@ -28,11 +29,14 @@ from kubecore.cluster.machines.control import SOCKET, Control
 from kubecore.cluster.machines.fabric import Fabric
 from kubecore.cluster.machines.machine import Machine, MachineFailure
 from kubecore.cluster.machines.namespaces import Inside
-from kubecore.cluster.machines.units import Node
+from kubecore.cluster.machines.units import CLUSTER_DOMAIN, Node
 from kubecore.cluster.options import ClusterOptions
+from kubecore.proxy.dns import IDENTITY as DNS_IDENTITY
+from kubecore.proxy.dns import ClusterDns
 
 LOAD_BALANCER_CIDR = "198.51.100.0/24"
 NODES_DIRECTORY = "nodes"
+DNS_PORT = 53
 DNS_SERVICE = 10
 """Cluster DNS has the tenth address of the service network, as everywhere."""
 CLUSTER_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
@@ -123,9 +127,9 @@ class Site:
             name = f"node-{index}"
             node = self._node(name, index, state / name)
             self.machines[name] = Machine(node, index, fabric=self.fabric, certificates=certificates)
-        client = Client(transport_for(IDENTITY))
-        announcer = self._announcer(client)
-        self._tasks.append(asyncio.create_task(self._announce(announcer), name="announcer"))
+        announcer = self._announcer(Client(transport_for(IDENTITY)))
+        self._keep_running("announcer", announcer.run)
+        await self._start_dns(Client(transport_for(DNS_IDENTITY)))
         control = Control(self.machines)
         await control.listen(self._claim_directory / SOCKET)
         self._ends.callback(control.close)
@@ -162,7 +166,6 @@ class Site:
     def _node(self, name: str, index: int, state: Path) -> Node:
         assert self._claim is not None, "opened"
         options = self._given
-        service_network = ipaddress.ip_network(options.service_cidr.split(",")[0].strip())
         return Node(
             name=name,
             ip=self.addresses.node(index).ip,
@@ -170,7 +173,7 @@ class Site:
             state=state.resolve(),
             sockets=self._claim.directory / name,
             server=self.server,
-            cluster_dns=str(service_network[DNS_SERVICE]),
+            cluster_dns=self._cluster_dns,
             cluster_cidr=options.cluster_cidr,
             lease_renew_seconds=options.node_lease_renew_seconds,
             hidden=((options.data_dir or state.parent).resolve(),),
@@ -188,13 +191,32 @@ class Site:
             randomness=random.Random(options.seed),
         )
 
-    async def _announce(self, announcer: Announcer) -> None:
-        while True:
-            try:
-                await announcer.run()
-            except Exception:  # whatever it is, the nodes go on, and it is logged here, once
-                log.exception("the announcer failed and is started again")
-            await asyncio.sleep(RESTART_SECONDS)
+    async def _start_dns(self, client: Client) -> None:
+        """Cluster DNS: a Service like any other, whose endpoint is a socket in the fabric."""
+        address, randomness = self.addresses.fabric.ip, random.Random(self._given.seed)
+        dns = ClusterDns(client, clock=SystemClock(), randomness=randomness, domain=CLUSTER_DOMAIN)
+        await dns.ensure(cluster_ip=self._cluster_dns, address=address)
+
+        async def serve() -> None:
+            inside = self.fabric.inside
+            await dns.run(inside.datagrams(address, DNS_PORT), inside.listen(address, DNS_PORT))
+
+        self._keep_running("dns", serve)
+
+    @property
+    def _cluster_dns(self) -> str:
+        return str(ipaddress.ip_network(self._given.service_cidr.split(",")[0].strip())[DNS_SERVICE])
+
+    def _keep_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        async def keep() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception:  # whatever it is, the nodes go on, and it is logged here, once
+                    log.exception("%s failed and is started again", name)
+                await asyncio.sleep(RESTART_SECONDS)
+
+        self._tasks.append(asyncio.create_task(keep(), name=name))
 
     async def _wait_ready(self, announcer: Announcer) -> None:
         ready = asyncio.Event()
