@@ -16,6 +16,7 @@ from kubecore.kubelet import cgroups
 from kubecore.kubelet.cgroups import Cgroups
 from kubecore.kubelet.container_config import ContainerSettings
 from kubecore.kubelet.environment import Environment
+from kubecore.kubelet.guards import guard
 from kubecore.kubelet.objects import PodObjects
 from kubecore.kubelet.pod_cgroups import PodCgroups
 from kubecore.kubelet.probes import ProbeManager
@@ -80,7 +81,8 @@ def furnish(kubelet: Kubelet) -> Rooms:
     sampler = _sampler(kubelet, groups)
     pages = StatsPages(sampler, probe_metrics, node_name=kubelet.place.node_name)
     serving = (_server(kubelet, pages).run,) if configuration.enable_server else ()
-    return Rooms(volumes=volumes, settings=settings, probes=probes, loops=(services.run, sampler.run, *serving))
+    rooms = Rooms(volumes=volumes, settings=settings, probes=probes, loops=(services.run, sampler.run, *serving))
+    return guard(kubelet, rooms, sample=sampler.take)
 
 
 def _server(kubelet: Kubelet, pages: StatsPages) -> KubeletServer:
@@ -122,7 +124,7 @@ def _control_groups() -> Cgroups | None:
 
 
 def _pod_cgroups(kubelet: Kubelet, groups: Cgroups | None, enforcement: Enforcement) -> PodCgroups | None:
-    if groups is None:
+    if groups is None or not kubelet.configuration.cgroups_per_qos:
         return None
     root, cpus = kubelet.configuration.cgroup_root, kubelet.machine.cores
     return PodCgroups(groups, root=root, enforcement=enforcement, cpus=cpus)
