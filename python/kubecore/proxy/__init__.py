@@ -8,6 +8,7 @@ from kubecore.proxy.backend import Backend, BackendError
 from kubecore.proxy.conntrack import Conntrack
 from kubecore.proxy.nftables import NftablesBackend, NftablesOptions
 from kubecore.proxy.proxy import IDENTITY, Pace, ServiceProxy
+from kubecore.proxy.routes import KernelRoutes, NodeRoutes
 from kubecore.proxy.userspace import UserspaceBackend
 
 __all__ = [
@@ -15,8 +16,10 @@ __all__ = [
     "Backend",
     "BackendError",
     "Conntrack",
+    "KernelRoutes",
     "NftablesBackend",
     "NftablesOptions",
+    "NodeRoutes",
     "Pace",
     "ServiceProxy",
     "UserspaceBackend",
