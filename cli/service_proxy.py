@@ -28,6 +28,7 @@ def configuration_flags(command: click.Command) -> click.Command:
 @click.option(
     "--config", type=click.Path(path_type=Path, exists=True), default=None, help="A KubeProxyConfiguration file."
 )
+@click.option("--route-pods", is_flag=True, help="Also route to other nodes' pods by those nodes' own addresses.")
 @click.option("--cleanup", is_flag=True, help="Remove all rules that the proxy ever made, then end.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
 def service_proxy(verbose: bool, **given: Any) -> int:

@@ -231,11 +231,20 @@ def network() -> Iterator[Network]:
             made.close()
 
 
+class MovedClock(SystemClock):
+    """The machine's clocks, put forward."""
+
+    ahead_seconds = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_seconds
+
+
 class ProxyWorld:
     """A fake API server, a proxy that follows it, and packets from anywhere."""
 
-    def __init__(self, server: FakeServer, proxy: ServiceProxy, net: Network) -> None:
-        self.server, self.proxy, self.net = server, proxy, net
+    def __init__(self, server: FakeServer, proxy: ServiceProxy, net: Network, clock: MovedClock) -> None:
+        self.server, self.proxy, self.net, self.clock = server, proxy, net, clock
         self._arrived = asyncio.Event()
         self._stores = (proxy._services, proxy._slices, proxy._node)
         for each in self._stores:
@@ -268,6 +277,19 @@ class ProxyWorld:
     async def ask(self, namespace: str, host: str, port: int = 80, **how: Any) -> Answer:
         return await asyncio.to_thread(ask, namespace, host, port, **how)
 
+    async def run(self, *command: str) -> str:
+        """In the node."""
+        done = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        told, _ = await done.communicate()
+        assert done.returncode == 0
+        return told.decode()
+
+    async def swept(self) -> None:
+        """Until what the last change left behind is removed, too: a second, on the proxy's clock."""
+        self.clock.ahead_seconds += 60
+        self.proxy._wake()
+        await self.settled(lambda: True)
+
     async def later(self, work: Callable[[], str]) -> str:
         """Something that blocks: the proxy goes on meanwhile."""
         return await asyncio.to_thread(work)
@@ -286,11 +308,12 @@ async def proxy_world(
         server = FakeServer()
         server.seed("nodes", node())
         server.seed("servicecidrs", service_cidr())
+        clock = MovedClock()
         proxy = ServiceProxy(
             Client(server.transport()),
             NODE,
-            backend or NftablesBackend(options),
-            clock=SystemClock(),
+            backend or NftablesBackend(options, clock=clock),
+            clock=clock,
             randomness=random.Random(1),
             pace=Pace(min_sync_seconds=0),
             conntrack=Conntrack(),
@@ -302,7 +325,7 @@ async def proxy_world(
                 if task.done():
                     task.result()
                 await ready
-            yield ProxyWorld(server, proxy, net)
+            yield ProxyWorld(server, proxy, net, clock)
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -19,22 +19,37 @@ from kubecore.client.client import Client
 from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import KubeconfigError, load
 from kubecore.cluster.agent import FAILED, Announce, run_agent
-from kubecore.proxy import Backend, BackendError, Conntrack, NftablesBackend, NftablesOptions, Pace, ServiceProxy
+from kubecore.proxy import (
+    Backend,
+    BackendError,
+    Conntrack,
+    KernelRoutes,
+    NftablesBackend,
+    NftablesOptions,
+    NodeRoutes,
+    Pace,
+    ServiceProxy,
+    UserspaceBackend,
+)
 from kubecore.proxy import configuration as proxy_configuration
 from kubecore.proxy.configuration import KubeProxyConfiguration
 from kubecore.proxy.health import Listener, health_application, metrics_application
+
+USERSPACE = "userspace"
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyCommand:
-    """What `kubecore service-proxy` was told beside its configuration. `cleanup`: remove all rules and end."""
+    """What `kubecore service-proxy` was told beside its configuration. `cleanup`: remove all rules and end; `route_pods`: see to
+    routes to other nodes' pods, too."""
 
     kubeconfig: Path | None
     config: Path | None
     flags: Mapping[str, str]
     cleanup: bool = False
+    route_pods: bool = False
 
 
 def run_service_proxy(command: ProxyCommand, *, announce: Announce) -> int:
@@ -53,18 +68,20 @@ def run_service_proxy(command: ProxyCommand, *, announce: Announce) -> int:
     async def work() -> None:
         client = Client(HttpTransport(config, user_agent="kube-proxy"))
         node_name = (configuration.hostname_override or socket.gethostname()).strip().lower()
+        backend = _backend(configuration)
         proxy = ServiceProxy(
             client,
             node_name,
-            _backend(configuration),
+            backend,
             clock=SystemClock(),
             randomness=random.Random(),
             pace=Pace(configuration.nftables.min_sync_period, configuration.nftables.sync_period),
-            conntrack=Conntrack(),
+            # Flows through sockets of our own end with them.
+            conntrack=Conntrack() if configuration.mode != USERSPACE else None,
         )
         listeners = [
             (health_application(proxy.health, proxy.metrics), configuration.healthz_bind_address),
-            (metrics_application(proxy.metrics, "nftables"), configuration.metrics_bind_address),
+            (metrics_application(proxy.metrics, backend.name), configuration.metrics_bind_address),
         ]
         async with contextlib.AsyncExitStack() as ends:
             ends.push_async_callback(client.transport.close)
@@ -73,12 +90,18 @@ def run_service_proxy(command: ProxyCommand, *, announce: Announce) -> int:
                 ends.push_async_callback(listener.close)
                 host, _, port = address.rpartition(":")
                 await listener.open([host.strip("[]") or "0.0.0.0"], int(port))
-            await proxy.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(proxy.run(), name="service proxy")
+                if command.route_pods:
+                    routes = NodeRoutes(client, node_name, KernelRoutes(), randomness=random.Random())
+                    tasks.create_task(routes.run(), name="routes")
 
     return run_agent(work, name="service-proxy", announce=announce)
 
 
 def _backend(configuration: KubeProxyConfiguration) -> Backend:
+    if configuration.mode == USERSPACE:
+        return UserspaceBackend(randomness=random.Random())
     detect = configuration.detect_local
     return NftablesBackend(
         NftablesOptions(

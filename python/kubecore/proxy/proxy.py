@@ -13,6 +13,7 @@ that is still wanted.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Iterable
@@ -36,6 +37,8 @@ IDENTITY = "system:kube-proxy"
 MIN_SYNC_SECONDS = 1.0
 SYNC_SECONDS = 30.0
 RETRY_FIRST_SECONDS = 0.5
+FULL_SYNC_SECONDS = 3600.0
+"""Everything is written again that often, whoever changed it meanwhile."""
 
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 
@@ -74,6 +77,7 @@ class ServiceProxy:
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
         self._triggered: list[float] = []
+        self._full_sync_due = 0.0
         self._targets = UdpTargets()
         self._no_local = NoLocalEndpoints()
         self.metrics = ProxyMetrics(families)
@@ -171,18 +175,21 @@ class ServiceProxy:
                 await asyncio.sleep(rest)
 
     async def _wait(self) -> None:
-        """Until something has changed; what is left over is swept when it is due."""
-        while True:
+        """Until something has changed or a full sync is due; what is left over is swept when that is."""
+        while not self._changed.is_set():
+            now = self._clock.monotonic()
             due = self._backend.leftovers_due
-            if due is not None and due <= self._clock.monotonic():
+            if due is not None and due <= now:
                 await self._sweep()
                 continue
-            try:
-                async with asyncio.timeout(None if due is None else due - self._clock.monotonic()):
+            if self._full_sync_due <= now:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(due or self._full_sync_due, self._full_sync_due) - now):
                     await self._changed.wait()
-            except TimeoutError:
-                continue
-            return
+        due = self._backend.leftovers_due
+        if due is not None and due <= self._clock.monotonic():
+            await self._sweep()
 
     async def _sweep(self) -> None:
         try:
@@ -196,11 +203,17 @@ class ServiceProxy:
         self._changed.clear()
         started = self._clock.monotonic()
         cidrs = self._service_cidrs()
-        everything = self.table.all_changed or self._backend.needs_everything(self.table.node, cidrs)
+        everything = (
+            self.table.all_changed
+            or self._backend.needs_everything(self.table.node, cidrs)
+            or self._full_sync_due <= started
+        )
         services = self.table.take_all() if everything else self.table.take()
         triggered, self._triggered = self._triggered, []
         update = Update(services, self.table.node, cidrs, everything)
         await self._backend.sync(update)
+        if everything:
+            self._full_sync_due = started + FULL_SYNC_SECONDS
         now = self._clock.now()
         self.metrics.synced(self._clock.monotonic() - started, full=everything, at=now)
         for at in triggered:

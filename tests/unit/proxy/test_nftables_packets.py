@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from kubecore.proxy import NftablesOptions
+from support.netns import address
 from support.services import (
     LOAD_BALANCER_IP,
     NODE_IP,
@@ -216,13 +217,35 @@ async def test_a_udp_client_that_never_pauses_moves_to_a_living_endpoint() -> No
         assert deleted >= 2
 
 
+async def test_rules_that_somebody_destroyed_are_written_again() -> None:
+    async with proxy_world() as here:
+        here.net.serve_pods()
+        await here.put(service(), endpoint_slice(endpoint(POD_A)))
+        await here.run("nft", "delete table ip kubecore-proxy")
+        await here.put(endpoint_slice(endpoint(POD_B)))
+        assert await here.names(here.net.pod_a, CLUSTER_IP) == {"b"}
+        assert here.proxy.metrics.failures.labels("IPv4")._value.get() == 1
+
+
+async def test_a_service_that_goes_leaves_nothing_behind() -> None:
+    async with proxy_world() as here:
+        before = await here.run("nft", "list table ip kubecore-proxy")
+        spec = {"type": "LoadBalancer", "ports": [{"port": 80, "nodePort": 30001}], "sessionAffinity": "ClientIP"}
+        await here.put(
+            service(**spec, ingress=[{"ip": LOAD_BALANCER_IP}], loadBalancerSourceRanges=["192.0.2.0/24"]),
+            endpoint_slice(endpoint(POD_A), endpoint(POD_B)),
+        )
+        assert "affinity-" in await here.run("nft", "list table ip kubecore-proxy")
+        await here.delete("services", "web")
+        await here.swept()
+        assert await here.run("nft", "list table ip kubecore-proxy") == before
+
+
 async def test_many_endpoints_are_chosen_from_a_map() -> None:
     async with proxy_world() as here:
         addresses = [f"10.244.0.{number}" for number in range(100, 112)]
         await here.put(service(), endpoint_slice(*(endpoint(each) for each in addresses), endpoint(POD_A)))
         for each in addresses:
-            from support.netns import address
-
             address(here.net.pod_b, "eth0", f"{each}/24")
             here.net.serve(here.net.pod_b, each, each)
         here.net.serve(here.net.pod_a, "a", POD_A)
