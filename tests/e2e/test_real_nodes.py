@@ -113,7 +113,7 @@ def test_a_killed_node_s_pods_are_replaced_on_the_other_and_it_may_come_back(tmp
     with real_nodes(tmp_path, *FASTER) as cluster:
         cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
         pods = cluster.wait_for_pods(2)
-        assert kubecore("node", "kill", "node-1", f"--cluster={cluster.name}").stdout == "node/node-1 killed\n"
+        assert kubecore("node", "kill", "node-1", kubeconfig=cluster.up.kubeconfig).stdout == "node/node-1 killed\n"
         cluster.kubectl("wait", "--for=condition=Ready=Unknown", "node/node-1", "--timeout=60s")
         assert cluster.fetch(f"http://{NODES[1]}:30001/") == ""
         survivor = next(name for name, node in pods.items() if node == "node-0")

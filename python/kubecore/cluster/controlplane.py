@@ -77,7 +77,7 @@ class ControlPlane:
         for loop in self._loops.values():
             await loop.ready()
         if self.site is not None:
-            await self.site.start(self.certificates, self._server.transport)
+            await self.site.start(self.certificates, self._server.transport, server=self.server)
         if self.options.kubeconfig is not None:
             self.write_kubeconfig(self.options.kubeconfig)
         elif self.options.merge_kubeconfig:

@@ -114,7 +114,11 @@ class Processes:
         if self.site is not None:
             for part, (user, _) in SITE_PARTS.items():
                 self._identities[user] = RemoteIdentities(load(self._kubeconfig(part)), user_agent=f"kubecore-{part}")
-            await self.site.start(certificates, lambda identity: self._identities[identity].transport(identity))
+            await self.site.start(
+                certificates,
+                lambda identity: self._identities[identity].transport(identity),
+                server=self.server,
+            )
         # Only now: a cluster that runs at this port already keeps its entries.
         self._write_kubeconfig(certificates)
 

@@ -13,9 +13,12 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from kubecore.cluster.machines.claim import DIRECTORY
 from kubecore.cluster.machines.machine import Machine
 
 SOCKET = "control.sock"
+SERVER = "server"
+"""The file beside it that says at which URL people reach the cluster."""
 ACTIONS = ("kill", "stop", "start")
 REQUEST_MAX_BYTES = 4096
 TIMEOUT_SECONDS = 60.0
@@ -68,6 +71,15 @@ class Control:
         except OSError as failure:
             return str(failure)
         return None
+
+
+def find(*, server: str = "", cluster: str = "") -> Path:
+    """The socket of the living cluster that is reached at a URL, or has a name. Raises ControlFailure."""
+    for path in sorted(DIRECTORY.glob(f"{cluster or '*'}/{SOCKET}")):
+        if cluster or (path.parent / SERVER).read_text() == server:
+            return path
+    sought = f"called {cluster}" if cluster else f"served at {server}"
+    raise ControlFailure(f"no cluster with real nodes on this machine is {sought}")
 
 
 def ask(path: Path, node: str, action: str) -> None:

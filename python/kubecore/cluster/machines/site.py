@@ -25,7 +25,7 @@ from kubecore.cluster.machines import claim, fabric, preconditions
 from kubecore.cluster.machines.addresses import API_PORT, Addresses
 from kubecore.cluster.machines.announcer import IDENTITY, Announcer
 from kubecore.cluster.machines.claim import Claim
-from kubecore.cluster.machines.control import SOCKET, Control
+from kubecore.cluster.machines.control import SERVER, SOCKET, Control
 from kubecore.cluster.machines.fabric import Fabric
 from kubecore.cluster.machines.machine import Machine, MachineFailure
 from kubecore.cluster.machines.namespaces import Inside
@@ -120,8 +120,10 @@ class Site:
 
     # ── once the API server answers ──
 
-    async def start(self, certificates: Certificates, transport_for: Callable[[str], Transport]) -> None:
-        """Returns when every node is Ready. Raises MachineFailure."""
+    async def start(
+        self, certificates: Certificates, transport_for: Callable[[str], Transport], *, server: str
+    ) -> None:
+        """Returns when every node is Ready. `server`: the API server as people reach it. Raises MachineFailure."""
         state = self._state()
         for index in range(self._given.nodes):
             name = f"node-{index}"
@@ -131,6 +133,7 @@ class Site:
         self._keep_running("announcer", announcer.run)
         await self._start_dns(Client(transport_for(DNS_IDENTITY)))
         control = Control(self.machines)
+        (self._claim_directory / SERVER).write_text(server)
         await control.listen(self._claim_directory / SOCKET)
         self._ends.callback(control.close)
         await asyncio.gather(*(machine.start() for machine in self.machines.values()))
