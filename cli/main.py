@@ -28,6 +28,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "scale": ("scale", "Set the number of replicas"),
     "patch": ("patch", "Change some fields of objects"),
     "events": ("events", "List events"),
+    "explain-pod": ("explain_pod", "Say where a pod would go now, and why"),
+    "plan": ("plan", "Say where pods would go, without touching the cluster"),
     "top": ("top", "Show what nodes and pods use"),
     "ui": ("ui", "Open the page: nodes, workloads, pods, logs, the flow of changes"),
     "proxy": ("proxy", "Open a plain REST door to the API server on loopback"),

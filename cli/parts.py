@@ -11,6 +11,8 @@ import click
 from kubecore.cluster.agent import configure_logging
 from kubecore.cluster.options import SERVICE_CIDR, ClusterOptions
 from kubecore.cluster.running import run_api_server, run_loop
+from kubecore.scheduler import Configuration
+from kubecore_cli.scheduling import ConfigurationFile
 
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
@@ -120,13 +122,14 @@ def controllers(
 
 @click.command(help="Run the scheduler alone, against the API server of a kubeconfig.")
 @click.option("--kubeconfig", type=click.Path(path_type=Path), required=True)
+@click.option("--config", "configuration", type=ConfigurationFile(), default=None, help="A KubeSchedulerConfiguration.")
 @click.option("--leader-elect", type=bool, default=True, show_default=True, help="Work only while holding the lease.")
 @click.option("-v", "--verbose", is_flag=True, help="Log what happens.")
-def scheduler(kubeconfig: Path, leader_elect: bool, verbose: bool) -> int:
+def scheduler(kubeconfig: Path, configuration: Configuration | None, leader_elect: bool, verbose: bool) -> int:
     configure_logging(verbose=verbose)
     return run_loop(
         "scheduler",
-        ClusterOptions(),
+        ClusterOptions(scheduler_configuration=configuration),
         kubeconfig,
         announce=click.echo,
         leader_elect="kube-scheduler" if leader_elect else "",

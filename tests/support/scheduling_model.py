@@ -303,11 +303,11 @@ class Model:
         return 100 * (min(max(total, low), high) - low) // (high - low)
 
     def tie(self, name: str) -> int:
-        """As the kernel's documentation says: FNV-1a of the name, xor seed, moved on, splitmix64; the upper 48 bits."""
+        """As the kernel's documentation says: FNV-1a of the name, xor seed, moved on, splitmix64; the upper 40 bits."""
         mixed = 0xCBF29CE484222325
         for byte in name.encode():
             mixed = ((mixed ^ byte) * 0x100000001B3) & MASK
         mixed = ((mixed ^ self.seed) + (self.placements.get(name, 0) + 1) * 0x9E3779B97F4A7C15) & MASK
         mixed = ((mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9) & MASK
         mixed = ((mixed ^ (mixed >> 27)) * 0x94D049BB133111EB) & MASK
-        return (mixed ^ (mixed >> 31)) >> 16
+        return (mixed ^ (mixed >> 31)) >> 24

@@ -84,7 +84,8 @@ def _scheduler(world: World) -> Loop | None:
     if not world.options.scheduler:
         return None
     client = Client(world.transport_for(SCHEDULER_IDENTITY))
-    scheduler = Scheduler(client, clock=world.clock, randomness=world.randomness)
+    configuration = world.options.scheduler_configuration
+    scheduler = Scheduler(client, clock=world.clock, randomness=world.randomness, configuration=configuration)
     return Loop(scheduler.run, scheduler.wait_synced, scheduler)
 
 

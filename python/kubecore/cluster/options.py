@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kubecore.scheduler import Configuration
+
 SERVICE_CIDR = "10.96.0.0/12"
 
 
@@ -47,6 +49,7 @@ class ClusterOptions:
     parts: Literal["tasks", "processes"] = "tasks"
     controllers: str = "*"
     scheduler: bool = True
+    scheduler_configuration: Configuration | None = None
     authorization_mode: str = "RBAC"
     anonymous_auth: bool = True
     enable_admission_plugins: str = ""

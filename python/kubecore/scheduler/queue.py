@@ -28,8 +28,6 @@ from itertools import islice
 
 from kubecore.api.clock import Clock
 
-BACKOFF_FIRST_SECONDS = 1.0
-BACKOFF_LONGEST_SECONDS = 10.0
 UNSCHEDULABLE_LONGEST_SECONDS = 300.0
 """A pod that nothing has helped for that long gets a turn all the same."""
 
@@ -61,25 +59,15 @@ class Entry:
     """Raised at each move: entries left behind in a heap are told by it."""
 
 
-def backoff_seconds(failures: int) -> float:
-    """1, 2, 4, 8, 10, 10… seconds after each failure."""
-    if failures <= 0:
-        return 0.0
-    # Past a few doublings it is the longest anyway: no need for a huge power.
-    return min(BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 10), BACKOFF_LONGEST_SECONDS)
-
-
-def backoff_ends(entry: Entry) -> float:
-    """Backoffs end with a full second, so that among those that end together the most important comes first."""
-    failures = entry.errors or entry.unschedulable
-    return math.floor(entry.queued + backoff_seconds(failures)) + 1.0 if failures else 0.0
-
-
 class SchedulingQueue:
-    """Used from one event loop."""
+    """Used from one event loop. Backoff: the first, then twice as long each time, up to the longest."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(
+        self, clock: Clock, *, backoff_first_seconds: float = 1.0, backoff_longest_seconds: float = 10.0
+    ) -> None:
         self._clock = clock
+        self._first_seconds = backoff_first_seconds
+        self._longest_seconds = backoff_longest_seconds
         self._entries: dict[str, Entry] = {}
         self._active: list[tuple[float, int, float, int, str]] = []
         self._backoff: list[tuple[float, int, float, int, str]] = []
@@ -105,6 +93,18 @@ class SchedulingQueue:
     def in_flight(self) -> list[str]:
         """Popped, and neither put back nor removed since."""
         return [key for key, entry in self._entries.items() if entry.place is Place.IN_FLIGHT]
+
+    def backoff_seconds(self, failures: int) -> float:
+        """1, 2, 4, 8, 10, 10… seconds after each failure, unless told otherwise."""
+        if failures <= 0:
+            return 0.0
+        # Past a few doublings it is the longest anyway: no need for a huge power.
+        return min(self._first_seconds * 2.0 ** min(failures - 1, 32), self._longest_seconds)
+
+    def _backoff_ends(self, entry: Entry) -> float:
+        """With a full second, so that among those that end together the most important comes first."""
+        failures = entry.errors or entry.unschedulable
+        return math.floor(entry.queued + self.backoff_seconds(failures)) + 1.0 if failures else 0.0
 
     # ── what happens to pods ──
 
@@ -232,7 +232,7 @@ class SchedulingQueue:
         heapq.heappush(self._active, (0.0, -entry.priority, entry.queued, entry.turn, entry.key))
 
     def _activate_or_back_off(self, entry: Entry) -> None:
-        ends = backoff_ends(entry)
+        ends = self._backoff_ends(entry)
         if ends <= self._clock.monotonic():
             self._activate(entry)
             return

@@ -26,10 +26,10 @@ from kubecore.client import Client, EventRecorder, RawInformer, WatchEvent
 from kubecore.client.codec import decode, metadata_of
 from kubecore.scheduler.bind import BATCH_MAX as BIND_BATCH_MAX
 from kubecore.scheduler.bind import Binding, bind
+from kubecore.scheduler.configuration import Configuration
 from kubecore.scheduler.evict import Eviction, Evictor
 from kubecore.scheduler.kernel import Decision, Failure, Kernel
 from kubecore.scheduler.metrics import SchedulerMetrics
-from kubecore.scheduler.profile import Profile
 from kubecore.scheduler.queue import SchedulingQueue
 from kubecore.scheduler.related import RelatedObjects
 from kubecore.scheduler.reports import Reports
@@ -45,7 +45,7 @@ BINDING_BATCHES_MAX = 8
 
 class Scheduler:
     """Run `run` as a task; cancel it to stop. `randomness` spreads the watches' timeouts; between equally good nodes
-    the profile's seed decides."""
+    the configuration's seed decides. Events and metrics carry the first profile's name."""
 
     def __init__(
         self,
@@ -53,18 +53,23 @@ class Scheduler:
         *,
         clock: Clock,
         randomness: random.Random,
-        profile: Profile | None = None,
+        configuration: Configuration | None = None,
         host: str = "",
     ) -> None:
-        self.profile = profile or Profile()
+        self.configuration = configuration or Configuration()
+        name = self.configuration.profiles[0].scheduler_name
         self._client = client
         self._clock = clock
-        self.kernel = Kernel(seed=self.profile.seed, scheduler_name=self.profile.scheduler_name)
-        self.queue = SchedulingQueue(clock)
-        self.metrics = SchedulerMetrics(self.profile.scheduler_name, self.queue.counts)
-        self.events = EventRecorder(
-            client, component=self.profile.scheduler_name, clock=clock, form="events.k8s.io/v1", host=host
+        self.kernel = Kernel(
+            seed=self.configuration.seed, profiles=[profile.settings() for profile in self.configuration.profiles]
         )
+        self.queue = SchedulingQueue(
+            clock,
+            backoff_first_seconds=self.configuration.backoff_first_seconds,
+            backoff_longest_seconds=self.configuration.backoff_longest_seconds,
+        )
+        self.metrics = SchedulerMetrics(name, self.queue.counts)
+        self.events = EventRecorder(client, component=name, clock=clock, form="events.k8s.io/v1", host=host)
         self._nodes = RawInformer(client, core("nodes"), self._on_nodes, randomness=randomness)
         self._pods = RawInformer(client, core("pods"), self._on_pods, randomness=randomness)
         self._related = RelatedObjects(client, self.kernel, randomness=randomness)
@@ -77,7 +82,7 @@ class Scheduler:
             client,
             self.events,
             clock=clock,
-            scheduler_name=self.profile.scheduler_name,
+            scheduler_name=name,
             failed=self._on_eviction_failed,
         )
 

@@ -147,16 +147,26 @@ struct Kernel {
     inner: Mutex<sched::Kernel>,
 }
 
+/// Node, the plugin that refused it, its reasons, or each plugin's score and weight.
+type NodeVerdict = (String, Option<&'static str>, Vec<String>, sched::Scores);
+type Explained = (Option<String>, Failure, Vec<NodeVerdict>);
 type Decision = (PyBackedStr, Option<String>, Option<Failure>);
 
 #[pymethods]
 impl Kernel {
     #[new]
-    #[pyo3(signature = (*, seed = 0, scheduler_name = "default-scheduler"))]
-    fn new(seed: u64, scheduler_name: &str) -> Kernel {
-        Kernel {
-            inner: Mutex::new(sched::Kernel::new(seed, scheduler_name)),
+    #[pyo3(signature = (*, seed = 0, profiles = Vec::new()))]
+    fn new(seed: u64, profiles: Vec<PyBackedBytes>) -> PyResult<Kernel> {
+        let each = profiles.iter();
+        let mut settings: Vec<sched::Settings> = each
+            .map(|text| sched::Settings::read(text).map_err(failed))
+            .collect::<PyResult<_>>()?;
+        if settings.is_empty() {
+            settings.push(sched::Settings::default());
         }
+        Ok(Kernel {
+            inner: Mutex::new(sched::Kernel::new(seed, &settings)),
+        })
     }
 
     fn node_event(&self, py: Python<'_>, r#type: &str, body: PyBackedBytes) -> PyResult<bool> {
@@ -237,15 +247,25 @@ impl Kernel {
         self.inner.lock().node_of(key).map(ToString::to_string)
     }
 
-    fn explain(&self, py: Python<'_>, pod: PyBackedBytes) -> PyResult<(Option<String>, Failure)> {
-        let (node, failure) = py
+    fn explain(&self, py: Python<'_>, pod: PyBackedBytes) -> PyResult<Explained> {
+        let explained = py
             .detach(|| self.inner.lock().explain(&pod))
             .map_err(failed)?;
+        let nodes = explained.nodes.into_iter().map(|each| {
+            let node = each.node.to_string();
+            match each.verdict {
+                sched::Verdict::Scored(scores) => (node, None, Vec::new(), scores),
+                sched::Verdict::Refused { plugin, reasons } => {
+                    (node, Some(plugin), reasons, Vec::new())
+                }
+            }
+        });
         Ok((
-            node.map(|node| node.to_string()),
+            explained.node.map(|node| node.to_string()),
             Failure {
-                inner: Arc::new(failure),
+                inner: Arc::new(explained.failure),
             },
+            nodes.collect(),
         ))
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use kubecore_sched::{EventKind, Kernel, Outcome};
+use kubecore_sched::{EventKind, Kernel, Outcome, Settings};
 
 fn main() {
     let given: Vec<usize> = std::env::args()
@@ -14,7 +14,7 @@ fn main() {
         .collect();
     let argument = |index: usize, default: usize| given.get(index).copied().unwrap_or(default);
     let (nodes, pods, classes) = (argument(0, 5_000), argument(1, 10_000), argument(2, 1));
-    let mut kernel = Kernel::new(1, "default-scheduler");
+    let mut kernel = Kernel::new(1, &[Settings::default()]);
     for index in 0..nodes {
         let body = format!(
             r#"{{"metadata":{{"name":"node-{index}"}},"status":{{"allocatable":{{"cpu":"4","memory":"32Gi","pods":"110"}}}}}}"#

@@ -11,14 +11,14 @@ use std::sync::Arc;
 use crate::kinds::PodKind;
 use crate::labels::LabelSelector;
 use crate::neighbours::Neighbours;
-use crate::plugins::{
-    AFFINITY_WEIGHT, Change, DYNAMIC_SCORERS, SCORE_MAX, SPREAD_WEIGHT, STATIC_SCORERS, Stage, View,
-};
+use crate::plugins::{Change, Stage, View};
+use crate::profile::Profile;
 use crate::requirements::Requirements;
+use crate::scores::{DYNAMIC_SCORERS, NEIGHBOUR_SCORERS, SCORE_MAX, STATIC_SCORERS};
 use crate::snapshot::{Slot, Snapshot};
 use crate::tournament::Tournament;
 
-/// Decides between nodes of equal score: 48 bits that look random, from the seed, the node's name and how often it was
+/// Decides between nodes of equal score: 40 bits that look random, from the seed, the node's name and how often it was
 /// chosen. The larger wins.
 ///
 /// FNV-1a of the name, then splitmix64. A chosen node draws a new number, so equal nodes take turns.
@@ -39,15 +39,18 @@ fn tie_of_hash(seed: u64, name_hash: u64, placements: u64) -> u64 {
     let mut mixed = (name_hash ^ seed).wrapping_add(step);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    (mixed ^ (mixed >> 31)) >> 16
+    (mixed ^ (mixed >> 31)) >> (u64::BITS - TIE_BITS)
 }
 
-const TIE_BITS: u32 = 48;
+const TIE_BITS: u32 = 40;
+/// A node's weighted sum counts up to here; profiles whose weights could pass it are refused.
+const SCORE_SUM_MAX: u64 = (1 << (u64::BITS - TIE_BITS)) - 2;
 const STATIC_COUNT: usize = STATIC_SCORERS.len();
 
 /// Whom a decision is about.
 #[derive(Clone, Copy)]
 pub struct Subject<'a> {
+    pub profile: &'a Profile,
     pub pod: &'a Requirements,
     pub kind: &'a Arc<PodKind>,
     /// Pods there mean something to it, or it to them.
@@ -70,9 +73,9 @@ struct Cell {
     /// It fits, but the room is promised.
     barred: bool,
     raw: [i64; STATIC_COUNT],
-    dynamic: i64,
-    /// Score of spreading and affinity, weighted.
-    social: i64,
+    dynamic: [i64; DYNAMIC_SCORERS.len()],
+    /// Of spreading and of affinity.
+    social: [i64; 2],
     tie: u64,
 }
 
@@ -83,8 +86,16 @@ struct Generations {
     namespaces: u64,
 }
 
+#[derive(Debug, Clone, Copy, Default)]
+struct Weights {
+    of_static: [i64; STATIC_COUNT],
+    of_dynamic: [i64; DYNAMIC_SCORERS.len()],
+    of_social: [i64; 2],
+}
+
 #[derive(Debug, Default)]
 pub struct ClassState {
+    weights: Weights,
     cells: Vec<Cell>,
     tree: Tournament,
     /// For each static scorer: its raw numbers above 0 over the admitted nodes, counted, so that the largest is known.
@@ -171,10 +182,22 @@ impl ClassState {
         self.cells.clear();
         self.cells.resize(nodes.slot_count(), Cell::default());
         self.barred.clear();
+        let profile = subject.profile;
+        self.weights = Weights {
+            of_static: profile.static_weights,
+            of_dynamic: profile.dynamic_weights,
+            of_social: [profile.spread_weight, profile.affinity_weight],
+        };
         self.raws = std::array::from_fn(|_| BTreeMap::new());
-        self.neighbours = subject
-            .involved
-            .then(|| Neighbours::new(subject.kind, subject.pod, subject.defaults, nodes));
+        self.neighbours = subject.involved.then(|| {
+            Neighbours::new(
+                subject.kind,
+                subject.pod,
+                subject.defaults,
+                subject.profile,
+                nodes,
+            )
+        });
         let all: Vec<Slot> = (0..nodes.slot_count() as u32).map(Slot).collect();
         self.look_again(subject, nodes, seed, &all);
         self.bar(subject, nodes);
@@ -197,7 +220,7 @@ impl ClassState {
     ) -> bool {
         let mut moved = false;
         for slot in slots {
-            self.update(subject.pod, nodes, seed, *slot);
+            self.update(subject, nodes, seed, *slot);
             if let Some(neighbours) = &mut self.neighbours {
                 moved |= neighbours.update(subject.pod, nodes, *slot);
             }
@@ -205,10 +228,11 @@ impl ClassState {
         moved
     }
 
-    fn update(&mut self, pod: &Requirements, nodes: &Snapshot, seed: u64, slot: Slot) {
+    fn update(&mut self, subject: &Subject<'_>, nodes: &Snapshot, seed: u64, slot: Slot) {
         self.admit(slot, false);
         let view = View {
-            pod,
+            profile: subject.profile,
+            pod: subject.pod,
             nodes,
             neighbours: None,
             change: None,
@@ -220,7 +244,7 @@ impl ClassState {
                 nodes.is_present(slot) && view.refusal(slot, &[Stage::Node]).is_none();
             for (raw, scorer) in cell.raw.iter_mut().zip(&STATIC_SCORERS) {
                 *raw = if cell.admitted_by_facts {
-                    (scorer.raw)(pod, nodes, slot)
+                    (scorer.raw)(&view, slot)
                 } else {
                     0
                 };
@@ -229,10 +253,9 @@ impl ClassState {
         cell.admitted_alone =
             cell.admitted_by_facts && view.refusal(slot, &[Stage::Pods]).is_none();
         if cell.admitted_alone {
-            cell.dynamic = DYNAMIC_SCORERS
-                .iter()
-                .map(|scorer| scorer.weight * (scorer.raw)(pod, nodes, slot))
-                .sum();
+            for (score, scorer) in cell.dynamic.iter_mut().zip(&DYNAMIC_SCORERS) {
+                *score = (scorer.raw)(&view, slot);
+            }
             cell.tie = tie_of_hash(seed, nodes.name_hash(slot), nodes.placements(slot));
         }
         let admitted = cell.admitted_alone && !cell.barred;
@@ -251,6 +274,7 @@ impl ClassState {
                 change.shift(Some(neighbours));
             }
             let view = View {
+                profile: subject.profile,
                 pod: subject.pod,
                 nodes,
                 neighbours: self.neighbours.as_ref(),
@@ -310,6 +334,7 @@ impl ClassState {
             return;
         };
         let view = View {
+            profile: subject.profile,
             pod: subject.pod,
             nodes,
             neighbours: Some(&neighbours),
@@ -325,7 +350,7 @@ impl ClassState {
         }
         let admitted: Vec<Slot> = slots().filter(|slot| self.admits(*slot)).collect();
         for slot in &admitted {
-            self.cells[slot.index()].social = 0;
+            self.cells[slot.index()].social = [0, 0];
         }
         self.score_spread(&neighbours, nodes, &admitted);
         self.score_preference(&neighbours, nodes, &admitted);
@@ -357,7 +382,7 @@ impl ClassState {
                 0 => SCORE_MAX,
                 most => SCORE_MAX * (most + least - cost) / most,
             };
-            self.cells[slot.index()].social += SPREAD_WEIGHT * score;
+            self.cells[slot.index()].social[0] = score;
         }
     }
 
@@ -374,8 +399,7 @@ impl ClassState {
         }
         for (slot, sum) in admitted.iter().zip(sums) {
             let share = (sum - least) as f64 / range as f64;
-            self.cells[slot.index()].social +=
-                AFFINITY_WEIGHT * ((SCORE_MAX as f64 * share) as i64);
+            self.cells[slot.index()].social[1] = (SCORE_MAX as f64 * share) as i64;
         }
     }
 
@@ -386,15 +410,48 @@ impl ClassState {
         if !cell.admitted {
             return 0;
         }
-        let normalized: i64 = STATIC_SCORERS
-            .iter()
-            .enumerate()
-            .map(|(index, scorer)| {
-                scorer.weight * scorer.normalize.apply(cell.raw[index], self.largest[index])
-            })
-            .sum();
-        let score = u64::try_from(cell.dynamic + cell.social + normalized).unwrap_or(0);
+        let score = u64::try_from(self.total(cell))
+            .unwrap_or(0)
+            .min(SCORE_SUM_MAX);
         ((score + 1) << TIE_BITS) | cell.tie
+    }
+
+    fn total(&self, cell: &Cell) -> i64 {
+        let weights = &self.weights;
+        let sum = |scores: &[i64], weights: &[i64]| -> i64 {
+            let pairs = scores.iter().zip(weights);
+            pairs.map(|(score, weight)| score * weight).sum()
+        };
+        sum(&self.normalized(cell), &weights.of_static)
+            + sum(&cell.dynamic, &weights.of_dynamic)
+            + sum(&cell.social, &weights.of_social)
+    }
+
+    fn normalized(&self, cell: &Cell) -> [i64; STATIC_COUNT] {
+        std::array::from_fn(|index| {
+            let normalize = STATIC_SCORERS[index].normalize;
+            normalize.apply(cell.raw[index], self.largest[index])
+        })
+    }
+
+    /// Each plugin's score of an admitted node and its weight, in the table's order.
+    pub fn scores(&self, slot: Slot) -> Option<Vec<(&'static str, i64, i64)>> {
+        let cell = self.cells.get(slot.index()).filter(|cell| cell.admitted)?;
+        let (weights, normalized) = (&self.weights, self.normalized(cell));
+        let of_static = STATIC_SCORERS.iter().zip(normalized).zip(weights.of_static);
+        let of_dynamic = DYNAMIC_SCORERS
+            .iter()
+            .zip(cell.dynamic)
+            .zip(weights.of_dynamic);
+        let of_nodes = of_static
+            .chain(of_dynamic)
+            .map(|((scorer, score), weight)| (scorer.name, score, weight));
+        let social = NEIGHBOUR_SCORERS
+            .iter()
+            .zip(cell.social)
+            .zip(weights.of_social);
+        let social = social.map(|(((name, _), score), weight)| (*name, score, weight));
+        Some(of_nodes.chain(social).collect())
     }
 
     fn seat(&mut self, slot: Slot) {

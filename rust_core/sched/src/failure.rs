@@ -156,7 +156,7 @@ pub fn diagnose(view: &View<'_>, promised: &[(Slot, Change)]) -> Diagnosis {
 }
 
 /// The filter that refuses a node, and what it looked at: the node with the promised pods on it, then the node as it is.
-fn refusal<'a>(
+pub fn refusal<'a>(
     view: &View<'a>,
     promised: &'a [(Slot, Change)],
     slot: Slot,

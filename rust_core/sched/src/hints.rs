@@ -5,6 +5,7 @@
 use crate::kinds::PodKind;
 use crate::labels::{Labels, lookup};
 use crate::ports::HostPort;
+use crate::profile::Profile;
 use crate::requirements::Requirements;
 use crate::resource::ResourceId;
 use crate::snapshot::{NodeFacts, Snapshot};
@@ -34,6 +35,7 @@ pub enum Happening<'a> {
 pub struct Waiter<'a> {
     pub pod: &'a Requirements,
     pub kind: &'a PodKind,
+    pub profile: &'a Profile,
     pub nodes: &'a Snapshot,
 }
 
@@ -70,7 +72,8 @@ pub fn taint_toleration(waiter: &Waiter<'_>, happening: &Happening<'_>) -> bool 
 
 pub fn node_affinity(waiter: &Waiter<'_>, happening: &Happening<'_>) -> bool {
     turned(happening, |name, node| {
-        waiter.pod.required.matches(node.identity(name))
+        let node = node.identity(name);
+        waiter.profile.added.matches(node) && waiter.pod.required.matches(node)
     })
 }
 
@@ -110,7 +113,12 @@ pub fn node_resources_fit(waiter: &Waiter<'_>, happening: &Happening<'_>) -> boo
 }
 
 pub fn pod_topology_spread(waiter: &Waiter<'_>, happening: &Happening<'_>) -> bool {
-    let constraints = &waiter.pod.spreading.required;
+    let constraints = if waiter.pod.spreading.is_default {
+        // Whom they count depends on services and controllers: any pod may.
+        &waiter.profile.defaults.required
+    } else {
+        &waiter.pod.spreading.required
+    };
     let value = |labels: &Labels, key: TopologyKey| {
         lookup(labels, waiter.nodes.topologies.name(key)).map(str::to_owned)
     };
@@ -121,7 +129,8 @@ pub fn pod_topology_spread(waiter: &Waiter<'_>, happening: &Happening<'_>) -> bo
     let counts = |other: &PodKind| {
         let mut each = constraints.iter();
         other.namespace == waiter.kind.namespace
-            && each.any(|constraint| constraint.selector.matches(&other.labels))
+            && (waiter.pod.spreading.is_default
+                || each.any(|constraint| constraint.selector.matches(&other.labels)))
     };
     match *happening {
         Happening::Node { before, after, .. } => match (before, after) {

@@ -5,6 +5,7 @@
 
 mod classes;
 mod decide;
+mod explain;
 mod pods;
 mod preempt;
 mod related;
@@ -13,6 +14,7 @@ mod waiting;
 use std::sync::Arc;
 
 use classes::Classes;
+pub use explain::{Explanation, NodeVerdict, Scores, Verdict};
 use pods::{Place, PodRecord, Pods};
 pub use related::{RELATED, Related};
 use waiting::Waiting;
@@ -23,6 +25,7 @@ use crate::failure::{Failure, Importance};
 use crate::hints::Happening;
 use crate::kinds::{KindId, PodKind};
 use crate::labels::sorted;
+use crate::profile::{Profile, Settings};
 use crate::requirements::Requirements;
 use crate::snapshot::{Slot, Snapshot};
 use crate::together::{Owner, Together};
@@ -91,7 +94,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub struct Kernel {
     seed: u64,
-    scheduler_name: String,
+    profiles: Vec<Profile>,
     nodes: Snapshot,
     pods: Pods,
     classes: Classes,
@@ -104,12 +107,14 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// `scheduler_name`: whose pods are ours. `seed`: decides between equally good nodes.
-    pub fn new(seed: u64, scheduler_name: &str) -> Kernel {
+    /// `profiles`: whose pods are ours, and how they are decided; at least one. `seed`: decides between equally good nodes.
+    pub fn new(seed: u64, profiles: &[Settings]) -> Kernel {
+        let mut nodes = Snapshot::default();
+        let each = profiles.iter();
         Kernel {
             seed,
-            scheduler_name: scheduler_name.to_owned(),
-            nodes: Snapshot::default(),
+            profiles: each.map(|each| Profile::of(each, &mut nodes)).collect(),
+            nodes,
             pods: Pods::default(),
             classes: Classes::default(),
             together: Together::default(),
@@ -164,7 +169,8 @@ impl Kernel {
             before: before.as_ref(),
             after: slot.map(|slot| self.nodes.facts(slot)),
         };
-        self.waiting.happened(&happening, &self.nodes);
+        self.waiting
+            .happened(&happening, &self.nodes, &self.profiles);
         Ok(true)
     }
 
@@ -191,8 +197,7 @@ impl Kernel {
             }
             self.drop_pod(&change.key);
         }
-        let scheduler_name = given(&pod.spec.scheduler_name).unwrap_or("default-scheduler");
-        let ours = scheduler_name == self.scheduler_name;
+        let ours = self.profile_of(&pod).is_some();
         let assigned = given(&pod.spec.node_name).is_some();
         if kind == EventKind::Deleted || finished || (!assigned && !ours) {
             self.drop_pod(&change.key);
@@ -273,11 +278,13 @@ impl Kernel {
                 if !same_kind {
                     let before = self.nodes.kinds.kind(known.kind);
                     let happening = Happening::PodRelabelled(before, kind);
-                    self.waiting.happened(&happening, &self.nodes);
+                    self.waiting
+                        .happened(&happening, &self.nodes, &self.profiles);
                 }
             } else {
                 let happening = Happening::PodCame(kind);
-                self.waiting.happened(&happening, &self.nodes);
+                self.waiting
+                    .happened(&happening, &self.nodes, &self.profiles);
             }
         }
     }
@@ -286,7 +293,8 @@ impl Kernel {
     fn left(&mut self, requirements: &Requirements, kind: KindId) {
         let kind = self.nodes.kinds.kind(kind);
         let happening = Happening::PodLeft(kind, &requirements.ports);
-        self.waiting.happened(&happening, &self.nodes);
+        self.waiting
+            .happened(&happening, &self.nodes, &self.profiles);
     }
 
     /// The node that is kept for a pod: what its status says, unless our own promise is newer.
@@ -320,7 +328,16 @@ impl Kernel {
     fn read(&mut self, pod: &wire::Pod) -> (Requirements, PodKind) {
         let kind = PodKind::of(pod, |key| self.nodes.topology_key(key));
         let labels = sorted(pod.metadata.labels.as_ref());
-        (Requirements::of(&pod.spec, &labels, &mut self.nodes), kind)
+        let mut requirements = Requirements::of(&pod.spec, &labels, &mut self.nodes);
+        requirements.profile = self.profile_of(pod).unwrap_or(0);
+        (requirements, kind)
+    }
+
+    /// Which profile decides for a pod; None: another scheduler does.
+    fn profile_of(&self, pod: &wire::Pod) -> Option<usize> {
+        let name = given(&pod.spec.scheduler_name).unwrap_or("default-scheduler");
+        let mut profiles = self.profiles.iter();
+        profiles.position(|profile| profile.scheduler_name == name)
     }
 
     fn state_of(&self, mut change: PodChange) -> PodChange {

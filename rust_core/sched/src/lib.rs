@@ -19,9 +19,11 @@ mod labels;
 mod neighbours;
 mod plugins;
 mod ports;
+mod profile;
 mod quantity;
 mod requirements;
 mod resource;
+mod scores;
 mod snapshot;
 mod spread;
 mod taint;
@@ -33,6 +35,8 @@ mod wire;
 pub use class::tie_break;
 pub use failure::{Failure, Nomination, Preemption, Victim};
 pub use kernel::{
-    EventKind, Kernel, Outcome, PodChange, PodState, RELATED, Related, SchedError, Stats,
+    EventKind, Explanation, Kernel, NodeVerdict, Outcome, PodChange, PodState, RELATED, Related,
+    SchedError, Scores, Stats, Verdict,
 };
-pub use plugins::weights;
+pub use profile::Settings;
+pub use scores::default_weights;

@@ -10,16 +10,14 @@
 use std::sync::Arc;
 
 use crate::domains::Domains;
-use crate::kinds::{KindId, Namespaces, PodKind};
+use crate::kinds::{AffinityTerm, KindId, Namespaces, PodKind};
 use crate::labels::LabelSelector;
+use crate::profile::Profile;
 use crate::requirements::Requirements;
 use crate::snapshot::{Slot, Snapshot};
-use crate::spread::{SpreadConstraint, system_defaults};
+use crate::spread::SpreadConstraint;
 use crate::taint;
 use crate::topology::TopologyKey;
-
-/// What a pod that must be near others adds to the score of being near it, for each of its terms: upstream's `hardPodAffinityWeight`.
-pub const HARD_AFFINITY_WEIGHT: i64 = 1;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
@@ -67,6 +65,10 @@ pub struct Neighbours {
     is_drawn_to_itself: bool,
     /// A node without one of the preferred constraints' keys is left out of their scores.
     needs_all_keys: bool,
+    /// What a pod that must be near others adds to the score of being near it, for each of its terms.
+    hard_affinity_weight: i64,
+    /// What others would rather have is not asked.
+    ignores_others: bool,
     sums: Vec<Sum>,
     /// By kind, with the stamp of the kind's number they were made for.
     weights: Vec<Option<(u32, Weights)>>,
@@ -79,20 +81,22 @@ impl Neighbours {
         pod: &Arc<PodKind>,
         requirements: &Requirements,
         defaults: Option<&LabelSelector>,
+        profile: &Profile,
         nodes: &Snapshot,
     ) -> Neighbours {
-        let spreading = &requirements.spreading;
-        let preferred = match defaults {
-            Some(selector) => system_defaults(selector),
-            None => spreading.preferred.clone(),
+        let spreading = match defaults {
+            Some(selector) => profile.default_spreading(selector),
+            None => requirements.spreading.clone(),
         };
         let mut neighbours = Neighbours {
             pod: pod.clone(),
-            required: spreading.required.clone(),
-            preferred,
+            required: spreading.required,
+            preferred: spreading.preferred,
             matches_itself: Vec::new(),
             is_drawn_to_itself: pod.is_drawn_to(pod, &nodes.namespaces),
-            needs_all_keys: defaults.is_none(),
+            needs_all_keys: defaults.is_none() || !profile.defaults_are_upstreams,
+            hard_affinity_weight: profile.hard_affinity_weight,
+            ignores_others: profile.ignores_preferences_of_others && pod.terms.preferred.is_empty(),
             sums: Vec::new(),
             weights: Vec::new(),
             shares: Vec::new(),
@@ -162,6 +166,9 @@ impl Neighbours {
         self.spread_weights(other, &mut adds);
         let pod = self.pod.clone();
         affinity_weights(&pod, other, &nodes.namespaces, &mut adds);
+        if !self.ignores_others {
+            self.preference_weights(other, &nodes.namespaces, &mut adds);
+        }
         let mut weights = Weights::new();
         for (key, role, weight) in adds {
             let index = self.sum(key, role, nodes);
@@ -188,6 +195,28 @@ impl Neighbours {
         for (index, constraint) in self.preferred.iter().enumerate() {
             if counts(constraint) {
                 adds.push((constraint.key, Role::Preferred(index), 1));
+            }
+        }
+    }
+
+    fn preference_weights(
+        &self,
+        other: &PodKind,
+        namespaces: &Namespaces,
+        adds: &mut Vec<(TopologyKey, Role, i64)>,
+    ) {
+        let mut add = |terms: &[(i64, AffinityTerm)], pod: &PodKind| {
+            for (weight, term) in terms {
+                if term.matches(pod, namespaces) {
+                    adds.push((term.key, Role::Preference, *weight));
+                }
+            }
+        };
+        add(&self.pod.terms.preferred, other);
+        add(&other.terms.preferred, &self.pod);
+        for term in &other.terms.affinity {
+            if self.hard_affinity_weight > 0 && term.matches(&self.pod, namespaces) {
+                adds.push((term.key, Role::Preference, self.hard_affinity_weight));
             }
         }
     }
@@ -411,21 +440,6 @@ fn affinity_weights(
     for term in &other.terms.anti_affinity {
         if term.matches(pod, namespaces) {
             adds.push((term.key, Role::ExistingAntiAffinity, 1));
-        }
-    }
-    for (weight, term) in &pod.terms.preferred {
-        if term.matches(other, namespaces) {
-            adds.push((term.key, Role::Preference, *weight));
-        }
-    }
-    for term in &other.terms.affinity {
-        if term.matches(pod, namespaces) {
-            adds.push((term.key, Role::Preference, HARD_AFFINITY_WEIGHT));
-        }
-    }
-    for (weight, term) in &other.terms.preferred {
-        if term.matches(pod, namespaces) {
-            adds.push((term.key, Role::Preference, *weight));
         }
     }
 }

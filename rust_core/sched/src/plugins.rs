@@ -1,4 +1,4 @@
-//! The plugin table: filters in the order in which they run, scorers with their weights. Upstream's default profile of 1.35.
+//! The filter table: the plugins that refuse nodes, in the order in which they run. Upstream's, of 1.35; `scores` has the others.
 //!
 //! A constraint that is not in the table (see `requirements`) keeps its pods pending; adding a plugin is adding a row.
 
@@ -6,13 +6,11 @@ use crate::hints::{self, Hint};
 use crate::kinds::KindId;
 use crate::neighbours::{Neighbours, Refusal};
 use crate::ports::HostPort;
+use crate::profile::Profile;
 use crate::requirements::Requirements;
 use crate::resource::ResourceId;
 use crate::snapshot::{Slot, Snapshot};
 use crate::taint;
-
-/// The best score a plugin gives; the worst is 0.
-pub const SCORE_MAX: i64 = 100;
 
 /// Pods that a node is imagined to have more or less of.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +77,7 @@ impl Change {
 /// What filters look at: one pod, all nodes, and what pods on them mean to it.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
+    pub profile: &'a Profile,
     pub pod: &'a Requirements,
     pub nodes: &'a Snapshot,
     /// None: no pod anywhere means anything to it, nor it to them.
@@ -101,9 +100,10 @@ impl View<'_> {
 
     /// The first filter of those stages that refuses the node, as its place in the table.
     pub fn refusal(&self, slot: Slot, stages: &[Stage]) -> Option<usize> {
-        FILTERS
-            .iter()
-            .position(|filter| stages.contains(&filter.stage) && !(filter.admits)(self, slot))
+        let mut filters = FILTERS.iter().zip(self.profile.runs_filter);
+        filters.position(|(filter, runs)| {
+            runs && stages.contains(&filter.stage) && !(filter.admits)(self, slot)
+        })
     }
 }
 
@@ -186,11 +186,17 @@ pub const FILTERS: [Filter; 8] = [
     Filter {
         name: NODE_AFFINITY,
         stage: Stage::Node,
-        admits: |view, slot| view.pod.required.matches(view.nodes.identity(slot)),
-        reasons: |_, _| {
-            vec![Reason::Text(
-                "node(s) didn't match Pod's node affinity/selector",
-            )]
+        admits: |view, slot| {
+            let node = view.nodes.identity(slot);
+            view.profile.added.matches(node) && view.pod.required.matches(node)
+        },
+        reasons: |view, slot| {
+            let enforced = view.profile.added.matches(view.nodes.identity(slot));
+            vec![Reason::Text(if enforced {
+                "node(s) didn't match Pod's node affinity/selector"
+            } else {
+                "node(s) didn't match scheduler-enforced node affinity"
+            })]
         },
         resolvable: never,
         helped_by: hints::node_affinity,
@@ -300,7 +306,9 @@ fn fits(view: &View<'_>, slot: Slot) -> bool {
 
 fn has_room(view: &View<'_>, slot: Slot, id: ResourceId, amount: i64) -> bool {
     let allocatable = view.nodes.allocatable(slot, id);
-    amount <= 0 || amount <= allocatable.saturating_sub(view.requested(slot, id))
+    amount <= 0
+        || amount <= allocatable.saturating_sub(view.requested(slot, id))
+        || view.profile.ignores(id, &view.nodes.resources)
 }
 
 fn insufficient(view: &View<'_>, slot: Slot) -> Vec<Reason> {
@@ -319,171 +327,9 @@ fn insufficient(view: &View<'_>, slot: Slot) -> Vec<Reason> {
 /// A request larger than the whole node is hopeless there, whoever leaves.
 fn could_fit(view: &View<'_>, slot: Slot) -> bool {
     let mut amounts = view.pod.requests.amounts.iter();
-    amounts.all(|(id, amount)| *amount <= 0 || *amount <= view.nodes.allocatable(slot, *id))
-}
-
-// ───────── scores ─────────
-
-/// How a plugin's raw numbers become 0 to 100 over the nodes that passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Normalize {
-    /// Already 0 to 100.
-    None,
-    /// The largest raw number becomes 100.
-    LargestIsBest,
-    /// The largest raw number becomes 0, none at all 100.
-    LargestIsWorst,
-}
-
-impl Normalize {
-    pub fn apply(self, raw: i64, largest: i64) -> i64 {
-        match self {
-            Normalize::None => raw,
-            Normalize::LargestIsBest if largest == 0 => raw,
-            Normalize::LargestIsBest => SCORE_MAX * raw / largest,
-            Normalize::LargestIsWorst if largest == 0 => SCORE_MAX,
-            Normalize::LargestIsWorst => SCORE_MAX - SCORE_MAX * raw / largest,
-        }
-    }
-}
-
-pub struct Scorer {
-    pub name: &'static str,
-    pub weight: i64,
-    pub normalize: Normalize,
-    pub raw: fn(&Requirements, &Snapshot, Slot) -> i64,
-}
-
-/// Depend on what the node says about itself only.
-pub const STATIC_SCORERS: [Scorer; 2] = [
-    Scorer {
-        name: "TaintToleration",
-        weight: 3,
-        normalize: Normalize::LargestIsWorst,
-        raw: |pod, nodes, slot| taint::discouraging(&nodes.facts(slot).taints, &pod.tolerations),
-    },
-    Scorer {
-        name: NODE_AFFINITY,
-        weight: 2,
-        normalize: Normalize::LargestIsBest,
-        raw: |pod, nodes, slot| pod.preferred.weight(nodes.identity(slot)),
-    },
-];
-
-/// Change as pods and images come and go; none of them is normalised over the nodes.
-pub const DYNAMIC_SCORERS: [Scorer; 3] = [
-    Scorer {
-        name: "NodeResourcesFit",
-        weight: 1,
-        normalize: Normalize::None,
-        raw: least_allocated,
-    },
-    Scorer {
-        name: "NodeResourcesBalancedAllocation",
-        weight: 1,
-        normalize: Normalize::None,
-        raw: balanced,
-    },
-    Scorer {
-        name: "ImageLocality",
-        weight: 1,
-        normalize: Normalize::None,
-        raw: image_locality,
-    },
-];
-
-/// Scored over all admitted nodes at once (see `class`): spreading, then affinity, each normalised in its own way.
-pub const SPREAD_WEIGHT: i64 = 2;
-pub const AFFINITY_WEIGHT: i64 = 2;
-
-/// CPU and memory, equally weighted.
-const SCORED: [ResourceId; 2] = [ResourceId::CPU, ResourceId::MEMORY];
-
-fn least_allocated(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> i64 {
-    let mut sum = 0;
-    let mut weights = 0;
-    for (index, id) in SCORED.into_iter().enumerate() {
-        let allocatable = nodes.allocatable(slot, id);
-        if allocatable == 0 {
-            continue;
-        }
-        let requested = nodes.nonzero(slot, index) + pod.requests.scored[index];
-        if requested <= allocatable {
-            sum += free_share(allocatable - requested, allocatable);
-        }
-        weights += 1;
-    }
-    if weights == 0 { 0 } else { sum / weights }
-}
-
-/// What part of the whole is free, 0 to 100. Amounts past 2^63 / 100 take the wide road.
-fn free_share(free: i64, allocatable: i64) -> i64 {
-    match free.checked_mul(SCORE_MAX) {
-        Some(scaled) => scaled / allocatable,
-        None => (i128::from(free) * i128::from(SCORE_MAX) / i128::from(allocatable)) as i64,
-    }
-}
-
-/// 100 less half the distance between the fractions of CPU and memory in use. A pod that requests neither is not weighed.
-fn balanced(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> i64 {
-    let requests = SCORED.map(|id| pod.requests.amount(id));
-    if requests == [0, 0] {
-        return 0;
-    }
-    let mut fractions = [0.0; 2];
-    let mut count = 0;
-    for (id, request) in SCORED.into_iter().zip(requests) {
-        let allocatable = nodes.allocatable(slot, id);
-        if allocatable != 0 {
-            fractions[count] =
-                ((nodes.requested(slot, id) + request) as f64 / allocatable as f64).min(1.0);
-            count += 1;
-        }
-    }
-    let deviation = if count == 2 {
-        ((fractions[0] - fractions[1]) / 2.0_f64).abs()
-    } else {
-        0.0
-    };
-    ((1.0 - deviation) * SCORE_MAX as f64) as i64
-}
-
-const MEBIBYTE: i64 = 1024 * 1024;
-const IMAGES_MIN: i64 = 23 * MEBIBYTE;
-const IMAGES_MAX_PER_CONTAINER: i64 = 1000 * MEBIBYTE;
-
-/// How much of the pod's images the node holds, each image discounted by how few nodes hold it.
-fn image_locality(pod: &Requirements, nodes: &Snapshot, slot: Slot) -> i64 {
-    let held = &nodes.facts(slot).images;
-    if held.is_empty() {
-        return 0;
-    }
-    let node_count = nodes.node_count() as f64;
-    let is_held = |image: &String| held.iter().any(|(names, _)| names.contains(image));
-    let sum: i64 = pod
-        .images
-        .iter()
-        .filter(|image| is_held(image))
-        .filter_map(|image| nodes.images.get(image.as_str()))
-        .map(|state| (state.size_bytes as f64 * (f64::from(state.nodes) / node_count)) as i64)
-        .sum();
-    let most = IMAGES_MAX_PER_CONTAINER * pod.images.len() as i64;
-    if most <= IMAGES_MIN {
-        return 0;
-    }
-    SCORE_MAX * (sum.clamp(IMAGES_MIN, most) - IMAGES_MIN) / (most - IMAGES_MIN)
-}
-
-/// The scorers' names and weights, as upstream's profile writes them.
-pub fn weights() -> Vec<(&'static str, i64)> {
-    let neighbours = [
-        (POD_TOPOLOGY_SPREAD, SPREAD_WEIGHT),
-        (INTER_POD_AFFINITY, AFFINITY_WEIGHT),
-    ];
-    STATIC_SCORERS
-        .iter()
-        .chain(&DYNAMIC_SCORERS)
-        .map(|scorer| (scorer.name, scorer.weight))
-        .chain(neighbours)
-        .collect()
+    amounts.all(|(id, amount)| {
+        *amount <= 0
+            || *amount <= view.nodes.allocatable(slot, *id)
+            || view.profile.ignores(*id, &view.nodes.resources)
+    })
 }

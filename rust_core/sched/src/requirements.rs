@@ -10,6 +10,8 @@ use crate::wire::{self, Toleration};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Requirements {
+    /// The profile that decides for the pod, by its place among the kernel's.
+    pub profile: usize,
     /// `spec.nodeName`, if the pod insists on one node.
     pub node_name: Option<String>,
     pub requests: PodRequests,
@@ -33,6 +35,7 @@ impl Requirements {
             .flatten()
             .chain(spec.containers.iter().flatten());
         Requirements {
+            profile: 0,
             node_name: spec.node_name.clone().filter(|name| !name.is_empty()),
             requests: PodRequests::of(spec, &mut words.resources),
             required: Required::of(spec),

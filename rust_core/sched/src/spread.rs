@@ -55,18 +55,22 @@ impl Spreading {
         }
         spreading
     }
-}
 
-/// What upstream spreads by when neither the pod nor the profile says anything: over hosts, over zones.
-pub fn system_defaults(selector: &LabelSelector) -> Vec<SpreadConstraint> {
-    [(TopologyKey::HOSTNAME, 3), (TopologyKey::ZONE, 5)]
-        .map(|(key, max_skew)| SpreadConstraint {
+    /// What upstream spreads by when neither the pod nor the profile says anything: over hosts, over zones.
+    pub fn upstreams() -> Spreading {
+        let constraints = [(TopologyKey::HOSTNAME, 3), (TopologyKey::ZONE, 5)];
+        let preferred = constraints.map(|(key, max_skew)| SpreadConstraint {
             key,
             max_skew,
             min_domains: 1,
-            selector: selector.clone(),
+            selector: LabelSelector::Nothing,
             honors_affinity: true,
             honors_taints: false,
-        })
-        .into()
+        });
+        Spreading {
+            required: Vec::new(),
+            preferred: preferred.into(),
+            is_default: true,
+        }
+    }
 }

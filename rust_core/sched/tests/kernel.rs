@@ -1,9 +1,9 @@
 //! What the kernel makes of events, assumptions and failures.
 
-use kubecore_sched::{EventKind, Kernel, Outcome, PodChange, PodState};
+use kubecore_sched::{EventKind, Kernel, Outcome, PodChange, PodState, Settings};
 
 fn kernel_with(nodes: &[(&str, &str)]) -> Kernel {
-    let mut kernel = Kernel::new(7, "default-scheduler");
+    let mut kernel = Kernel::new(7, &[Settings::default()]);
     for (name, cpu) in nodes {
         let body = format!(
             r#"{{"metadata":{{"name":"{name}"}},"status":{{"allocatable":{{"cpu":"{cpu}","memory":"8Gi","pods":"110"}}}}}}"#

@@ -1,9 +1,9 @@
 //! Who is evicted for whom, who waits for that, and what wakes those that wait.
 
-use kubecore_sched::{EventKind, Failure, Kernel, Outcome, Preemption, Related};
+use kubecore_sched::{EventKind, Failure, Kernel, Outcome, Preemption, Related, Settings};
 
 fn kernel_with(nodes: &[&str]) -> Kernel {
-    let mut kernel = Kernel::new(7, "default-scheduler");
+    let mut kernel = Kernel::new(7, &[Settings::default()]);
     for name in nodes {
         put_node(&mut kernel, name, "2", "");
     }
@@ -293,7 +293,7 @@ fn a_promise_outlives_events_from_before_it_and_a_restart() {
 fn affinity_to_a_victim_makes_evicting_it_useless() {
     let near = r#","priority":9,"affinity":{"podAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":[
         {"topologyKey":"host","labelSelector":{"matchLabels":{"app":"friend"}}}]}}"#;
-    let mut kernel = Kernel::new(7, "default-scheduler");
+    let mut kernel = Kernel::new(7, &[Settings::default()]);
     let body = r#"{"metadata":{"name":"n","labels":{"host":"n"}},"status":{"allocatable":{"cpu":"2","memory":"8Gi","pods":"110"}}}"#;
     kernel
         .node_event(EventKind::Put, body.as_bytes())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kubecore_sched::{EventKind, Kernel, Outcome};
+use kubecore_sched::{EventKind, Kernel, Outcome, Settings};
 use proptest::prelude::*;
 
 #[derive(Debug, Clone)]
@@ -232,10 +232,11 @@ impl Pair {
             .collect();
         let batch = self.batched.schedule(keys.iter().map(String::as_str));
         for (key, outcome) in keys.iter().zip(batch) {
-            let (expected, why) = self
+            let explained = self
                 .single
                 .explain(self.pods[key].as_bytes())
                 .expect("a pod");
+            let (expected, why) = (explained.node, explained.failure);
             let single = self.single.schedule([key.as_str()]).remove(0);
             assert_eq!(outcome, single, "{key}: a batch decides as one by one");
             match single {
@@ -262,7 +263,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
     #[test]
     fn shared_work_decides_as_a_fresh_look_at_every_node_for_each_pod(seed in any::<u64>(), steps in steps()) {
-        let new = || Kernel::new(seed, "default-scheduler");
+        let new = || Kernel::new(seed, &[Settings::default()]);
         let mut pair = Pair { batched: new(), single: new(), pods: BTreeMap::new(), waiting: Vec::new(), made: 0 };
         for step in steps {
             pair.step(step);

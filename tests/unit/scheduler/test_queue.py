@@ -1,6 +1,6 @@
 from dataclasses import dataclass
 
-from kubecore.scheduler.queue import SchedulingQueue, backoff_seconds
+from kubecore.scheduler.queue import SchedulingQueue
 
 
 @dataclass
@@ -36,7 +36,10 @@ def test_a_turn_takes_no_more_than_it_is_asked() -> None:
 
 
 def test_backoff_doubles_from_one_second_to_ten() -> None:
-    assert [backoff_seconds(attempts) for attempts in range(7)] == [0, 1, 2, 4, 8, 10, 10]
+    queue, clock = queue_with()
+    assert [queue.backoff_seconds(failures) for failures in range(7)] == [0, 1, 2, 4, 8, 10, 10]
+    slow = SchedulingQueue(clock, backoff_first_seconds=3, backoff_longest_seconds=60)
+    assert [slow.backoff_seconds(failures) for failures in range(1, 8)] == [3, 6, 12, 24, 48, 60, 60]
 
 
 def test_a_pod_that_fits_nowhere_waits_until_it_is_woken() -> None:

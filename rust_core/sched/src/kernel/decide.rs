@@ -5,23 +5,25 @@ use std::sync::Arc;
 use super::classes::ClassKey;
 use super::pods::{Place, PodRecord, Pods};
 use super::preempt::Search;
-use super::{Kernel, Outcome, SchedError, importance_of, owner_of, parse_pod};
-use crate::class::{ClassState, Subject};
+use super::{Kernel, Outcome};
+use crate::class::Subject;
 use crate::failure::{Failure, Importance, NEVER, Preemption, VICTIMS_ARE_LEAVING, diagnose};
 use crate::kinds::PodKind;
 use crate::labels::LabelSelector;
 use crate::neighbours::Neighbours;
 use crate::plugins::{Change, View};
+use crate::profile::Profile;
 use crate::requirements::Requirements;
 use crate::snapshot::{Slot, Snapshot};
 use crate::together::Owner;
 
 /// Who wants to know why a pod fits nowhere.
-struct Loser<'a> {
-    pod: &'a Requirements,
-    importance: Importance,
+pub struct Loser<'a> {
+    pub profile: &'a Profile,
+    pub pod: &'a Requirements,
+    pub importance: Importance,
     /// The node that is kept for it.
-    promised: Option<Slot>,
+    pub promised: Option<Slot>,
 }
 
 impl Kernel {
@@ -86,6 +88,7 @@ impl Kernel {
         };
         let mut promised = promised_room(&self.pods, key, importance.priority);
         let subject = Subject {
+            profile: &self.profiles[requirements.profile],
             pod: &requirements,
             kind: &kind,
             involved,
@@ -106,6 +109,7 @@ impl Kernel {
             return Err(failure.clone());
         }
         let loser = Loser {
+            profile: &self.profiles[requirements.profile],
             pod: &requirements,
             importance,
             promised: own_node,
@@ -153,20 +157,22 @@ impl Kernel {
     }
 
     /// Whom the default spread constraints count, if they apply to the pod.
-    fn defaults(
+    pub fn defaults(
         &self,
         requirements: &Requirements,
         kind: &PodKind,
         owner: Option<&Owner>,
     ) -> Option<LabelSelector> {
-        if !requirements.spreading.is_default {
+        let defaults = &self.profiles[requirements.profile].defaults;
+        let has_defaults = !(defaults.required.is_empty() && defaults.preferred.is_empty());
+        if !requirements.spreading.is_default || !has_defaults {
             return None;
         }
         self.together.selector(kind, owner)
     }
 
     /// Whether other pods mean anything to the pod, or it to them.
-    fn is_involved(
+    pub fn is_involved(
         &self,
         requirements: &Requirements,
         kind: &PodKind,
@@ -178,50 +184,6 @@ impl Kernel {
             || !spreading.preferred.is_empty()
             || !kind.terms.is_empty()
             || self.nodes.kinds.concern(kind, &self.nodes.namespaces)
-    }
-
-    /// Where a pod, given encoded and not necessarily known, would go now, and why not elsewhere. Changes nothing.
-    pub fn explain(&mut self, body: &[u8]) -> Result<(Option<Arc<str>>, Failure), SchedError> {
-        let pod = parse_pod(body)?;
-        let key = super::key_of(&pod.metadata);
-        let (requirements, kind) = self.read(&pod);
-        let kind = Arc::new(kind);
-        let importance = importance_of(&pod);
-        let own_node = self.pods.find(&key).and_then(|record| record.promised);
-        let defaults = self.defaults(&requirements, &kind, owner_of(&pod).as_ref());
-        let mut promised = promised_room(&self.pods, &key, importance.priority);
-        let subject = Subject {
-            pod: &requirements,
-            kind: &kind,
-            involved: self.is_involved(&requirements, &kind, defaults.as_ref()),
-            defaults: defaults.as_ref(),
-            promised: &promised,
-        };
-        let mut state = ClassState::default();
-        let best = state.best(&subject, &self.nodes, self.seed);
-        let best = best.map(|best| own_node.filter(|slot| state.admits(*slot)).unwrap_or(best));
-        let loser = Loser {
-            pod: &requirements,
-            importance,
-            promised: own_node,
-        };
-        let neighbours = state.neighbours();
-        let mut failure = loser.why(
-            self.seed,
-            &self.nodes,
-            &self.pods,
-            &self.budgets,
-            neighbours,
-            &mut promised,
-        );
-        if best.is_some() {
-            failure.preemption = Preemption::NotConsidered;
-        }
-        failure.undecided.clone_from(&requirements.undecided);
-        let node = best
-            .filter(|_| requirements.undecided.is_empty())
-            .map(|slot| self.nodes.name(slot).clone());
-        Ok((node, failure))
     }
 
     /// Takes an assumption back: the pod is pending again. False if there was none.
@@ -258,7 +220,7 @@ impl Kernel {
 }
 
 /// The room that is kept for pods at least as important, by node. A pod's own promise does not stand in its way.
-fn promised_room(pods: &Pods, key: &str, priority: i32) -> Vec<(Slot, Change)> {
+pub fn promised_room(pods: &Pods, key: &str, priority: i32) -> Vec<(Slot, Change)> {
     let counts = |pod: &&PodRecord| pod.importance.priority >= priority && *pod.key != *key;
     pods.promised_nodes()
         .filter_map(|slot| {
@@ -272,7 +234,7 @@ fn promised_room(pods: &Pods, key: &str, priority: i32) -> Vec<(Slot, Change)> {
 }
 
 impl Loser<'_> {
-    fn why(
+    pub fn why(
         &self,
         seed: u64,
         nodes: &Snapshot,
@@ -285,6 +247,7 @@ impl Loser<'_> {
             change.shift(neighbours);
         }
         let view = View {
+            profile: self.profile,
             pod: self.pod,
             nodes,
             neighbours,
@@ -295,7 +258,9 @@ impl Loser<'_> {
         if failure.nodes == 0 {
             return failure;
         }
-        failure.preemption = if self.importance.never_preempts {
+        failure.preemption = if !self.profile.preempts {
+            Preemption::NotConsidered
+        } else if self.importance.never_preempts {
             Preemption::NotEligible(NEVER)
         } else if self.waits_for_victims(pods, &diagnosis.potential) {
             Preemption::NotEligible(VICTIMS_ARE_LEAVING)

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::hints::{Happening, Waiter};
 use crate::kinds::PodKind;
 use crate::plugins::FILTERS;
+use crate::profile::Profile;
 use crate::requirements::Requirements;
 use crate::snapshot::{Map, Snapshot};
 
@@ -18,8 +19,9 @@ struct Group {
 }
 
 impl Group {
-    fn is_helped(&self, happening: &Happening<'_>, nodes: &Snapshot) -> bool {
+    fn is_helped(&self, happening: &Happening<'_>, nodes: &Snapshot, profiles: &[Profile]) -> bool {
         let waiter = Waiter {
+            profile: &profiles[self.requirements.profile],
             pod: &self.requirements,
             kind: &self.kind,
             nodes,
@@ -82,10 +84,10 @@ impl Waiting {
     }
 
     /// Wakes the pods that it may help.
-    pub fn happened(&mut self, happening: &Happening<'_>, nodes: &Snapshot) {
+    pub fn happened(&mut self, happening: &Happening<'_>, nodes: &Snapshot, profiles: &[Profile]) {
         let (group_of, woken) = (&mut self.group_of, &mut self.woken);
         self.groups.retain(|group, keys| {
-            if !group.is_helped(happening, nodes) {
+            if !group.is_helped(happening, nodes, profiles) {
                 return true;
             }
             for key in keys.iter() {
