@@ -58,6 +58,10 @@ class HandedStreams:
             await self.write_stdin(b"\x04")
         else:
             self._drop("stdin")
+            if self._end is None:
+                # The daemon has a handle of its own: a container that reads its input once is to see the end now.
+                with contextlib.suppress(OSError):
+                    self._connection.send(wire.INPUT_ENDED)
 
     async def resize(self, width: int, height: int) -> None:
         if "terminal" in self._handles:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -158,8 +159,11 @@ class Server:
         finally:
             if opened.child is not None:
                 opened.child.signal(signal.SIGKILL)
-            if opened.closes_stdin_of:
-                self._runtime.close_stdin(opened.closes_stdin_of)
+            self._input_ended(opened)
+
+    def _input_ended(self, opened: Opened) -> None:
+        if opened.closes_stdin_of:
+            self._runtime.close_stdin(opened.closes_stdin_of)
 
     async def _open(self, opening: wire.Opening) -> Opened:
         wanted = {"stdin": opening.stdin, "stdout": opening.stdout, "stderr": opening.stderr, "tty": opening.tty}
@@ -173,7 +177,7 @@ class Server:
 
     async def _until_over(self, connection: socket.socket, opened: Opened) -> None:
         """Until the process ends, which is told, or the other side closes."""
-        watching = asyncio.ensure_future(_until_closed(connection))
+        watching = asyncio.ensure_future(_until_closed(connection, said=lambda: self._input_ended(opened)))
         try:
             if opened.child is None:
                 await watching
@@ -186,9 +190,9 @@ class Server:
             watching.cancel()
 
 
-async def _until_closed(connection: socket.socket) -> None:
-    """What the other side still says has no meaning."""
+async def _until_closed(connection: socket.socket, *, said: Callable[[], None] = lambda: None) -> None:
+    """All that the other side may still say is that its input has ended."""
     loop = asyncio.get_running_loop()
     with contextlib.suppress(ConnectionError):
         while await loop.sock_recv(connection, 1024):
-            pass
+            said()

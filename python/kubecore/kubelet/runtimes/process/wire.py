@@ -7,7 +7,7 @@ A frame is four bytes of length and msgpack. The first frame of a connection say
     exec, attach, port_forward
                   answered by one frame that carries the streams' handles themselves (SCM_RIGHTS): bytes flow between the
                   process and the kubelet without passing the daemon. At the process's end one more frame: its exit code.
-                  Closing the connection ends what was begun.
+                  Closing the connection ends what was begun; INPUT_ENDED before says that an attach's input has.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from kubecore.kubelet.runtimes.protocol import (
 
 REQUEST_BYTES_MAX = 4 << 20
 ANSWER_BYTES_MAX = 64 << 20
+INPUT_ENDED = b"\0"
 CALLS_MAX = 256
 """Calls of one connection that are worked on at a time; more wait in the socket."""
 
