@@ -19,6 +19,9 @@ HYBRID = """\
 32 20 0:28 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
 33 20 0:29 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
 """
+UNIFIED_HERE = next(
+    (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if " - cgroup2 " in line), None
+)
 UNIFIED = "33 20 0:29 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"
 
 
@@ -82,6 +85,28 @@ def test_the_kernel_says_who_was_killed_for_memory(path: str) -> None:
     ended = subprocess.run(["sh", "-c", f"{joining} exec tail /dev/zero"], capture_output=True)
     assert ended.returncode == -9
     assert cgroups.oom_kills(path) == 1
+
+
+@pytest.mark.skipif(UNIFIED_HERE is None, reason="no version 2 hierarchy is mounted, with or without controllers")
+def test_processes_of_version_2_are_found_and_killed_at_once() -> None:
+    """On the kernel's own version 2, which need not have a controller for that."""
+    assert UNIFIED_HERE is not None
+    cgroups = CgroupsV2(UNIFIED_HERE)
+    path = f"/kubecore-test-{secrets.token_hex(4)}/pod1"
+    cgroups.make(path)
+    (file,) = cgroups.join_files(path)
+    process = subprocess.Popen(
+        ["sh", "-c", f"echo 0 > {file}; sleep 1000 & sleep 1000 & echo in; wait"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"in\n"
+    assert len(cgroups.processes(os.path.dirname(path))) == 3
+    assert not cgroups.remove(os.path.dirname(path))
+    cgroups.kill(path)
+    process.stdout.close()
+    assert process.wait() == -9
+    assert cgroups.remove(os.path.dirname(path))
+    assert not cgroups.exists(path)
 
 
 def _draw(directory: Path, *, controllers: str) -> None:

@@ -106,6 +106,10 @@ class Containers:
     def of_sandbox(self, sandbox_id: str) -> list[str]:
         return [key for key, record in self._known.items() if record.container.sandbox_id == sandbox_id]
 
+    def layers(self) -> set[str]:
+        """Those that containers are stacked on, whether they run or may yet be started."""
+        return {layer for record in self._known.values() for layer in record.layers}
+
     def find(self, container_id: str) -> ContainerRecord | None:
         return self._known.get(container_id)
 

@@ -23,6 +23,8 @@ from kubecore.kubelet.runtimes.process import hostroot, references, users
 from kubecore.kubelet.runtimes.protocol import FilesystemUsage, Image, RuntimeCode, RuntimeFailure
 
 HOST = "host"
+LAYERS = "layers"
+"""Where unpacked layers are, below the runtime's directory."""
 _INDEX = "index"
 
 
@@ -208,16 +210,18 @@ class Images:
         return stored
 
     def remove(self, name: str) -> None:
-        """All its names with it, as CRI says. Layers on disk go when no other image has them."""
+        """All its names with it, as CRI says. Its layers go with the next `sweep`."""
         image = self.find(name)
-        if image is None:
-            return
-        del self._stored[image.id]
-        self._save()
-        used = {layer for other in self._stored.values() for layer in other.layers}
-        for layer in image.layers:
-            if layer not in used and not os.path.isabs(layer):
-                shutil.rmtree(self._root / layer, ignore_errors=True)
+        if image is not None:
+            del self._stored[image.id]
+            self._save()
+
+    def sweep(self, in_use: set[str]) -> None:
+        """Removes the layers that neither an image nor a container (`in_use`) has."""
+        used = in_use.union(*(image.layers for image in self._stored.values()))
+        for folder in (*self._root.glob(f"{LAYERS}/*"), *self._directory.glob("files-*")):
+            if str(folder.relative_to(self._root)) not in used:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def layers(self, image: StoredImage) -> tuple[str, ...]:
         """What a container stacks its own on. Mounts the node's root if that is the image's and it is not mounted yet."""

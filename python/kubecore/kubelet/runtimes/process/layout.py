@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from kubecore.kubelet.runtimes.process.images import StoredImage
+from kubecore.kubelet.runtimes.process.images import LAYERS, StoredImage
 
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
@@ -90,7 +90,7 @@ def import_layout(layout: Path, root: Path) -> StoredImage:
     folders: list[str] = []
     for descriptor, difference in zip(manifest.layers, differences, strict=True):
         _checked_digest(difference)
-        folder = f"layers/{difference.partition(':')[2][:24]}"
+        folder = f"{LAYERS}/{difference.partition(':')[2][:24]}"
         if not (root / folder).is_dir():
             _unpack(layout, descriptor, difference, root / folder)
         folders.append(folder)

@@ -136,7 +136,8 @@ def _open_cgroup(path: str, root: Root) -> int:
 def _mount_layers(root: Root) -> None:
     """The working directory shortens the layers' names: mount options end at a page."""
     os.chdir(root.directory)
-    options = f"lowerdir={':'.join(root.layers)},upperdir={root.upper},workdir={root.work}"
+    layers = ":".join(layer.replace("\\", "\\\\").replace(":", "\\:") for layer in root.layers)
+    options = f"lowerdir={layers},upperdir={root.upper},workdir={root.work}"
     syscalls.mount("overlay", root.mountpoint, "overlay", 0 if root.privileged else MS_NODEV, options)
 
 

@@ -55,6 +55,7 @@ class Sandboxes:
         self._known = self.records.load(_release)
         for sandbox_id, record in self._known.items():
             if record.sandbox.state is not SandboxState.READY:
+                self._clear(record)
                 continue
             if record.pause_pid:
                 holder = spawn.adopt(record.pause_pid, record.pause_started_ticks)
@@ -119,9 +120,13 @@ class Sandboxes:
             cgroup=config.cgroup_parent or f"{self._cgroup_root}/{sandbox_id}",
             own_cgroup=own_cgroup,
         )
+        # Before anything is made: whoever comes after this daemon knows what to clear away.
+        self.records.save(sandbox_id, record)
         try:
             record = self._make(record, folder)
-            await self.network.map_ports(sandbox_id, record.address, config.port_mappings)
+            if record.address:
+                # On the node's own network a host port is the container's own doing.
+                await self.network.map_ports(sandbox_id, record.address, config.port_mappings)
         except BaseException:
             self._take_down(sandbox_id, folder)
             self.records.remove(sandbox_id)
@@ -157,6 +162,13 @@ class Sandboxes:
             _logger.warning("the cgroup %s of a removed sandbox is still in use", record.cgroup)
         self.records.remove(sandbox_id)
         self._tell(EventKind.DELETED, sandbox_id, sandbox_id, record.config.metadata.uid)
+
+    def _clear(self, record: SandboxRecord) -> None:
+        """What a daemon that died while it made this one, or took it down, may have left."""
+        holder = f"{record.cgroup}/{record.sandbox.id}"
+        self._cgroups.kill(holder)
+        self._cgroups.remove(holder)
+        _release(self.folder(record.sandbox.id))
 
     def _set(self, record: SandboxRecord) -> None:
         self._known[record.sandbox.id] = record

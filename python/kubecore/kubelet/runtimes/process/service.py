@@ -112,6 +112,8 @@ class ProcessRuntime:
             tell=self._tell,
         )
         self._layers = figures.WritableLayers(directory)
+        # One image is unpacked at a time, and nothing is swept meanwhile: its layers are nobody's until it is stored.
+        self._importing = asyncio.Lock()
 
     async def recover(self) -> None:
         """What an earlier daemon left."""
@@ -252,13 +254,19 @@ class ProcessRuntime:
         return (await self._import(layout, wanted)).id
 
     async def remove_image(self, image: str) -> None:
-        await asyncio.to_thread(self._images.remove, image)
+        self._images.remove(image)
+        async with self._importing:
+            await asyncio.to_thread(self._images.sweep, self._containers.layers())
 
     async def image_filesystem(self) -> FilesystemUsage:
         return await asyncio.to_thread(self._images.usage)
 
     async def _import(self, layout: str, wanted: references.Reference) -> StoredImage:
         """In a process of its own: unpacking takes as long as it takes."""
+        async with self._importing:
+            return self._images.store(await self._unpack(layout, wanted), wanted)
+
+    async def _unpack(self, layout: str, wanted: references.Reference) -> StoredImage:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -273,7 +281,7 @@ class ProcessRuntime:
             reason = errors.decode(errors="replace").strip().splitlines()[-1:] or ["it was ended"]
             message = f'failed to pull and unpack image "{wanted}": {layout}: {reason[0]}'
             raise RuntimeFailure(RuntimeCode.UNKNOWN, message)
-        return self._images.store(msgspec.json.decode(output, type=StoredImage), wanted)
+        return msgspec.json.decode(output, type=StoredImage)
 
     # ── streams ──
 
@@ -309,6 +317,9 @@ class ProcessRuntime:
         record, living = self._containers.running(container_id)
         streams = living.streams
         handles: dict[str, int] = {}
+        if record.config.tty and streams.terminal < 0:
+            # Another daemon had it, and it went with that one.
+            raise RuntimeFailure(RuntimeCode.FAILED_PRECONDITION, "the container's terminal is lost")
         if record.config.tty:
             handles["terminal"] = os.dup(streams.terminal)
         elif stdin and streams.stdin >= 0:

@@ -92,6 +92,19 @@ def test_an_image_is_there_once_it_was_pulled_until_it_is_removed(tmp_path: Path
     assert again.all() == []
 
 
+def test_layers_go_when_neither_image_nor_container_has_them(tmp_path: Path) -> None:
+    images = _images(tmp_path)
+    row = Row(name="shop", root=HOST, files={"/page": "one"})
+    (layer,) = images.pull_row(parse("shop"), row).layers
+    images.sweep(set())
+    assert (tmp_path / "state" / layer).is_dir()
+    images.remove("shop")
+    images.sweep({layer})
+    assert (tmp_path / "state" / layer).is_dir()
+    images.sweep(set())
+    assert not (tmp_path / "state" / layer).exists()
+
+
 def test_the_id_follows_what_the_row_says(tmp_path: Path) -> None:
     def identity(row: Row, folder: str) -> str:
         images = Images(tmp_path / folder, ())

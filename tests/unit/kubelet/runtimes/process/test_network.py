@@ -88,6 +88,12 @@ async def test_a_host_port_leads_to_the_pod_until_it_is_gone(pod_node: Node) -> 
     assert "30123" not in pod_node.run("nft", "list", "ruleset")
 
 
+async def test_a_host_port_on_the_nodes_own_network_needs_no_rule(pod_node: Node) -> None:
+    mapping = PortMapping(container_port=8080, host_port=8080)
+    await pod_node.sandbox(port_mappings=(mapping,))
+    assert "8080" not in pod_node.run("nft", "list", "ruleset")
+
+
 async def test_the_pair_goes_with_the_sandbox(pod_node: Node) -> None:
     sandbox = await pod_node.sandbox(**IN_POD)
     assert "veth" in pod_node.run("ip", "-o", "link")
