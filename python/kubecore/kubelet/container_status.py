@@ -33,10 +33,6 @@ Messages = Callable[[Container], str]
 """The message of a container that ended: the runtime's, and what it left behind itself."""
 
 
-def time_of(nanoseconds: int) -> str | None:
-    return timestamp(nanoseconds / 1e9) if nanoseconds else None
-
-
 def container_statuses(
     pod: Object, kind: Kind, observed: Observed, before: Object, *, runtime: str, waiting: Waiting, messages: Messages
 ) -> list[Object]:
@@ -150,7 +146,7 @@ def _add_resources(status: Object, container: Object, latest: Container) -> None
 
 def _state(seen: Container, old: Object | None, runtime: str, messages: Messages) -> Object:
     if seen.state is ContainerState.RUNNING:
-        return {"running": {"startedAt": time_of(seen.started_at)}}
+        return {"running": {"startedAt": timestamp(seen.started_at / 1e9)}}
     if seen.state is ContainerState.EXITED:
         return {"terminated": _terminated(seen, runtime, messages)}
     if seen.state is ContainerState.UNKNOWN and old is not None and "running" in (old.get("state") or {}):
@@ -167,8 +163,9 @@ def _terminated(seen: Container, runtime: str, messages: Messages) -> Object:
             "signal": seen.signal or None,
             "reason": reason,
             "message": messages(seen),
-            "startedAt": time_of(seen.started_at),
-            "finishedAt": time_of(seen.finished_at),
+            # One that never ran has upstream's zero time.
+            "startedAt": timestamp(seen.started_at / 1e9),
+            "finishedAt": timestamp(seen.finished_at / 1e9),
             "containerID": f"{runtime}://{seen.id}",
         }
     )

@@ -39,6 +39,7 @@ from kubecore.kubelet.stats import NodeReader
 from kubecore.kubelet.stats.samples import Machine
 from kubecore.kubelet.status_manager import StatusManager
 from kubecore.kubelet.termination import TerminationMessages
+from kubecore.kubelet.turns import Turns
 from kubecore.kubelet.worker import Worker, WorkerParts
 
 log = logging.getLogger(__name__)
@@ -185,6 +186,7 @@ class Kubelet:
             directories=self.directories,
             backoff=CrashBackoff(longest_seconds=longest),
             messages=TerminationMessages(),
+            turns=Turns(),
             clock=self.clock,
             randomness=self.randomness,
             runtime_name=lambda: self.node_status.runtime_name,

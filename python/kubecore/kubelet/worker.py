@@ -46,6 +46,7 @@ from kubecore.kubelet.seams import (
 from kubecore.kubelet.status import TERMINAL, StatusInput, ended_status, pod_status, rejected_status
 from kubecore.kubelet.status_manager import StatusManager
 from kubecore.kubelet.termination import TerminationMessages
+from kubecore.kubelet.turns import Turns
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class WorkerParts:
     directories: Directories
     backoff: CrashBackoff
     messages: TerminationMessages
+    turns: Turns
     clock: Clock
     randomness: random.Random
     runtime_name: Callable[[], str]
@@ -241,8 +243,10 @@ class Worker:
             if made.is_nothing and self._prepared:
                 await self._collect()
                 return self._next_look(made, deadline)
-            await self._prepare()
-            await self._apply(made)
+            async with self._parts.turns.turn():
+                await self._prepare()
+                # Waiting for a turn and for volumes takes time: what is to be done may be something else by now.
+                await self._apply(self._plan())
         log.warning("pod %s does not come to rest", pods.title(self.pod))
         return self._retry_at()
 

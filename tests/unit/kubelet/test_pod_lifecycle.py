@@ -597,3 +597,30 @@ def test_a_status_is_written_once_for_each_change(tmp_path: Path) -> None:
             assert here.status_writes() == before
 
     virtual_loop.run(story())
+
+
+def test_many_pods_are_started_a_few_at_a_time(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as here:
+            here.runtime.start_seconds = 1.0
+            for number in range(20):
+                here.create(pod(f"web-{number:02}"))
+            await here.pass_time(1.5)
+            running = len(here.kubelet.running_containers())
+            assert 1 <= running <= 8
+            await here.pass_time(3)
+            assert len(here.kubelet.running_containers()) == 20
+
+    virtual_loop.run(story())
+
+
+def test_a_pod_that_waits_for_its_image_holds_nobody_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path, serializeImagePulls=False, maxParallelImagePulls=50) as here:
+            here.runtime.pull_seconds = 100.0
+            for number in range(20):
+                here.create(pod(f"slow-{number:02}"))
+            await here.pass_time(8)
+            assert here.runtime.calls_of("pull_image") == 20
+
+    virtual_loop.run(story())
