@@ -284,6 +284,18 @@ class ProxyWorld:
         assert done.returncode == 0
         return told.decode()
 
+    async def status(self, host: str, port: int) -> int:
+        """Of an HTTP answer, asked from outside."""
+
+        def fetch() -> int:
+            with inside(self.net.outside):
+                client = socket.create_connection((host, port), ANSWER_SECONDS)
+            with client:
+                client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                return int(client.recv(100).split()[1])
+
+        return await asyncio.to_thread(fetch)
+
     async def swept(self) -> None:
         """Until what the last change left behind is removed, too: a second, on the proxy's clock."""
         self.clock.ahead_seconds += 60

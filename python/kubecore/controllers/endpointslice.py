@@ -28,6 +28,10 @@ MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
 ZONE = "topology.kubernetes.io/zone"
 
+SAME_NODE = "PreferSameNode"
+_NEAR = ("PreferClose", "PreferSameZone", SAME_NODE)
+"""Values of `spec.trafficDistribution`; the first is the second's older name."""
+
 BY_SERVICE = "service"
 
 
@@ -60,7 +64,21 @@ def endpoint(service: Object, pod: Object, family: str, zone: str) -> Object:
     hostname = backends.hostname_of(pod, service)
     if hostname:
         made["hostname"] = hostname
+    near = hints(service["spec"].get("trafficDistribution", ""), made) if ready else {}
+    if near:
+        made["hints"] = near
     return made
+
+
+def hints(distribution: str, made: Object) -> Object:
+    """Whom an endpoint is meant for, as the service wants its traffic spread: its own zone, or its own node and else its
+    zone."""
+    found: Object = {}
+    if distribution in _NEAR and made.get("zone"):
+        found["forZones"] = [{"name": made["zone"]}]
+    if distribution == SAME_NODE and made.get("nodeName"):
+        found["forNodes"] = [{"name": made["nodeName"]}]
+    return found
 
 
 def slice_labels(service: Object) -> dict[str, str]:

@@ -175,8 +175,11 @@ class ServiceHealth:
                     self._checks[key].endpoints = local(key)
 
     async def _open(self, key: str, port: int, addresses: Sequence[str]) -> None:
+        async def tell(_: web.Request) -> web.Response:
+            return self._tell(key)
+
         application = web.Application()
-        application.router.add_get("/{path:.*}", lambda _: self._tell(key))
+        application.router.add_get("/{path:.*}", tell)
         listener = Listener(application)
         try:
             await listener.open(addresses or ("0.0.0.0",), port)
@@ -185,7 +188,7 @@ class ServiceHealth:
             return
         self._checks[key] = _Check(port, listener)
 
-    async def _tell(self, key: str) -> web.Response:
+    def _tell(self, key: str) -> web.Response:
         check = self._checks.get(key)
         count = check.endpoints if check is not None else 0
         namespace, name = split_key(key)

@@ -216,3 +216,26 @@ def test_new_endpoints_go_to_the_fullest_slice_that_takes_them_all() -> None:
     assert [each["metadata"]["name"] for each in planned.update] == ["large"]
     assert not planned.create
     assert not planned.delete
+
+
+def test_endpoints_are_meant_for_where_the_service_wants_its_traffic() -> None:
+    async def scenario() -> None:
+        async with world(*CONTROLLERS) as here:
+            labels = {"topology.kubernetes.io/zone": "east"}
+            metadata = {"name": "node-0", "labels": labels}
+            here.server.seed("nodes", {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+            here.server.seed("pods", pod("a", "10.0.0.1"))
+            here.server.seed("pods", pod("b", "10.0.0.2", ready=False))
+            zone = {"forZones": [{"name": "east"}]}
+            for distribution, expected in (
+                ("PreferClose", zone),
+                ("PreferSameNode", {**zone, "forNodes": [{"name": "node-0"}]}),
+                ("", None),
+            ):
+                here.server.seed("services", service(**({"trafficDistribution": distribution} if distribution else {})))
+                await here.pass_time(1)
+                [each] = slices(here)
+                hints = {endpoint["targetRef"]["name"]: endpoint.get("hints") for endpoint in each["endpoints"]}
+                assert hints == {"a": expected, "b": None}
+
+    run(scenario())
