@@ -173,6 +173,7 @@ REFUSED: list[tuple[str, dict[str, Any], str, str]] = [
     ("an unknown affinity", {"sessionAffinity": "Sometimes"}, "FieldValueNotSupported", "spec.sessionAffinity"),
     ("a local policy inside", {"externalTrafficPolicy": "Local"}, "FieldValueInvalid", "spec.externalTrafficPolicy"),
     ("an unknown inner policy", {"internalTrafficPolicy": "X"}, "FieldValueNotSupported", "spec.internalTrafficPolicy"),
+    ("an unknown distribution", {"trafficDistribution": "X"}, "FieldValueNotSupported", "spec.trafficDistribution"),
     ("a loopback external address", {"externalIPs": ["127.0.0.1"]}, "FieldValueInvalid", "spec.externalIPs[0]"),
     (
         "source ranges without a balancer",

@@ -15,6 +15,7 @@ TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 AFFINITIES = ("ClientIP", "None")
 POLICIES = ("Cluster", "Local")
+DISTRIBUTIONS = ("PreferClose", "PreferSameZone", "PreferSameNode")
 CLIENT_IP_SECONDS_MAX = 86400
 KUBELET_PORT = 10250
 NOT_AN_IP = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
@@ -189,6 +190,9 @@ def _validate_traffic(spec: dict[str, Any], kind: str) -> v.Errors:
     internal = spec.get("internalTrafficPolicy")
     if internal and internal not in POLICIES:
         errors.append(v.unsupported("spec.internalTrafficPolicy", internal, POLICIES))
+    distribution = spec.get("trafficDistribution")
+    if distribution is not None and distribution not in DISTRIBUTIONS:
+        errors.append(v.unsupported("spec.trafficDistribution", distribution, DISTRIBUTIONS))
     if spec.get("healthCheckNodePort") and not (kind == "LoadBalancer" and external == "Local"):
         detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         errors.append(v.invalid_value("spec.healthCheckNodePort", spec["healthCheckNodePort"], detail))
