@@ -6,14 +6,17 @@ import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kubecore.api.errors import Invalid, StatusError
 from kubecore.api.scheme import Resource
 from kubecore.client.client import Client
-from kubecore.client.transport import TransportError
+from kubecore.client.transport import Response, StreamRefused, TransportError
+
+if TYPE_CHECKING:
+    from kubecore.client.http import HttpTransport
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,13 @@ class Session:
     namespace: str
     server: str = ""
     authority_pem: bytes = b""
+
+    def http(self) -> HttpTransport:
+        """The transport itself, for what is no request and answer: logs and upgraded connections."""
+        from kubecore.client.http import HttpTransport
+
+        assert isinstance(self.client.transport, HttpTransport), "a command's connection is HTTP"
+        return self.client.transport
 
     def scope(self, resource: Resource, *, all_namespaces: bool = False) -> str:
         """The namespace in which to look for a resource's objects."""
@@ -111,6 +121,8 @@ def guarded(body: Callable[[], Awaitable[int]]) -> int:
         return asyncio.run(_awaited(body))
     except StatusError as error:
         click.echo(error_line(error), err=True)
+    except StreamRefused as refused:
+        click.echo(_refusal_line(refused.response), err=True)
     except TransportError as error:
         click.echo(f"Unable to connect to the server: {error}", err=True)
     except KubeconfigError as error:
@@ -122,6 +134,15 @@ def guarded(body: Callable[[], Awaitable[int]]) -> int:
 
 async def _awaited(body: Callable[[], Awaitable[int]]) -> int:
     return await body()
+
+
+def _refusal_line(response: Response) -> str:
+    """A stream that was not opened: by a Status, or by whoever stands behind the server in words of their own."""
+    from kubecore.client.client import error_of
+
+    if response.body.startswith(b"{"):
+        return error_line(error_of(response))
+    return f"error: {response.body.decode(errors='replace').strip() or response.status}"
 
 
 def error_line(error: StatusError) -> str:

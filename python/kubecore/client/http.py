@@ -6,11 +6,13 @@ aiohttp is imported when a transport is made: a program that only works in proce
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from kubecore.client import codec
 from kubecore.client.kubeconfig import ClientConfig
@@ -35,6 +37,15 @@ BATCH_CONCURRENCY_MAX = 64
 CONNECT_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
 """A request without an answer for that long fails; upstream's server gives up after the same time."""
+
+WEBSOCKET_MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+UPGRADE_HEADERS = (
+    ("connection", "Upgrade"),
+    ("upgrade", "websocket"),
+    ("sec-websocket-version", "13"),
+    ("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+)
+"""Of a handshake that is known to be refused, to learn why."""
 
 WATCH_LINE_BYTES_MAX = 8 * 1024 * 1024
 """A watch line beyond this breaks the stream: objects are at most 3 MiB in any server."""
@@ -91,6 +102,46 @@ class HttpTransport:
                         yield events
         except self._failures as failure:
             raise TransportError(f"GET {self._config.server}{path}: {_text(failure)}") from failure
+
+    async def download(self, path: str, query: Pairs = ()) -> AsyncGenerator[bytes, None]:
+        """What is answered, as it comes: a log that may go on. Raises StreamRefused, TransportError."""
+        try:
+            async with self._send("GET", path, query, (), b"", self._stream_timeout) as answer:
+                if answer.status >= 400:
+                    raise StreamRefused(await _response(answer))
+                async for piece in answer.content.iter_any():
+                    yield piece
+        except self._failures as failure:
+            raise TransportError(f"GET {self._config.server}{path}: {_text(failure)}") from failure
+
+    @contextlib.asynccontextmanager
+    async def websocket(
+        self, path: str, query: Pairs, protocols: Sequence[str]
+    ) -> AsyncGenerator[aiohttp.ClientWebSocketResponse, None]:
+        """An upgraded connection: exec, attach, port-forward. Raises StreamRefused, TransportError."""
+        import aiohttp
+
+        token = self._config.bearer_token()
+        try:
+            socket = await self._session.ws_connect(
+                f"{self._config.server}{path}?{urlencode(list(query))}",
+                protocols=protocols,
+                headers={"authorization": f"Bearer {token}"} if token else {},
+                server_hostname=self._config.tls_server_name or None,
+                proxy=self._config.proxy_url or None,
+                max_msg_size=WEBSOCKET_MESSAGE_BYTES_MAX,
+            )
+        except aiohttp.WSServerHandshakeError as refusal:
+            # The library keeps the status and throws the words away: asked again, plainly, they come.
+            answer = await self.request("GET", path, query, UPGRADE_HEADERS)
+            status = answer.status if answer.status >= 400 else refusal.status
+            raise StreamRefused(Response(status, answer.headers, answer.body)) from refusal
+        except self._failures as failure:
+            raise TransportError(f"GET {self._config.server}{path}: {_text(failure)}") from failure
+        try:
+            yield socket
+        finally:
+            await socket.close()
 
     async def close(self) -> None:
         await self._session.close()
