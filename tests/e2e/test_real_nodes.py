@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.processes import children, kubecore, up
+from tests.support.processes import children, up
+from tests.support.processes import kubecore as command
 from tests.support.realnodes import IMAGES, RealNodes, left_of, mounts, processes_of, root_network, web
+
+import kubecore
+from kubecore.cluster.machines.namespaces import Inside
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -24,7 +28,7 @@ FASTER = (
 )
 
 
-@contextmanager
+@contextlib.contextmanager
 def real_nodes(directory: Path, *flags: str) -> Iterator[RealNodes]:
     images = directory / "images.yaml"
     images.write_text(IMAGES)
@@ -113,16 +117,43 @@ def test_a_killed_node_s_pods_are_replaced_on_the_other_and_it_may_come_back(tmp
     with real_nodes(tmp_path, *FASTER) as cluster:
         cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
         pods = cluster.wait_for_pods(2)
-        assert kubecore("node", "kill", "node-1", kubeconfig=cluster.up.kubeconfig).stdout == "node/node-1 killed\n"
+        assert command("node", "kill", "node-1", kubeconfig=cluster.up.kubeconfig).stdout == "node/node-1 killed\n"
         cluster.kubectl("wait", "--for=condition=Ready=Unknown", "node/node-1", "--timeout=60s")
         assert cluster.fetch(f"http://{NODES[1]}:30001/") == ""
         survivor = next(name for name, node in pods.items() if node == "node-0")
         moved = cluster.fetch_until(f"http://{NODES[0]}:30001/", lambda seen: len(seen) == 2)
         assert survivor in moved
         assert moved != set(pods)
-        kubecore("node", "start", "node-1", f"--cluster={cluster.name}")
+        command("node", "start", "node-1", f"--cluster={cluster.name}")
         cluster.kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=60s")
         cluster.fetch_until(f"http://{NODES[1]}:30001/", lambda seen: seen == moved)
+
+
+def test_a_program_holds_real_nodes_in_its_hand(tmp_path: Path) -> None:
+    images = tmp_path / "images.yaml"
+    images.write_text(IMAGES)
+    name = f"kct-{secrets.token_hex(3)}"
+    with kubecore.Cluster(nodes=1, runtime="process", cluster_name=name, images=images) as cluster:
+        cluster.apply(web(replicas=1, node_port=30001))
+        cluster.wait_for("replicationcontrollers", "web", lambda rc: rc["status"].get("readyReplicas") == 1)
+        assert first_line(cluster.outside) == b"HTTP/1.0 200 OK\r\n"
+        machine = cluster.machines["node-0"]
+        machine.kill()
+        assert not machine.namespace.exists()
+        machine.start()
+        assert machine.namespace.exists()
+    assert left_of(name) == []
+
+
+def first_line(outside: Inside) -> bytes:
+    """Of the page, once the service proxy has heard of its endpoint."""
+    while True:
+        with (
+            contextlib.suppress(ConnectionRefusedError),
+            outside.dial(NODES[0], 30001, timeout_seconds=10) as connection,
+        ):
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return connection.makefile("rb").readline()
 
 
 def wait_until_ended(directory: Path) -> None:

@@ -46,6 +46,18 @@ EVENTS = {
 }
 
 
+def later(known: Object | None, answer: Object) -> Object:
+    """The later of two versions: the watch may bring a newer one (with its pod range) before our own write is answered."""
+    if known is None or known["metadata"].get("uid") != answer["metadata"].get("uid"):
+        return answer
+    return known if _version(known) > _version(answer) else answer
+
+
+def _version(node: Object) -> int:
+    # Comparable since Kubernetes 1.35 (KEP-5504).
+    return int(node["metadata"].get("resourceVersion") or 0)
+
+
 class NodeStatus:
     """Run `run` as a task."""
 
@@ -193,14 +205,18 @@ class NodeStatus:
             await self._runtime.update_runtime_config(cidr)
             self._pod_cidr = cidr
 
+    def _answered(self, answer: Object) -> None:
+        # What is known is looked at now: it may have changed while the answer was awaited.
+        self._node = later(self._node, answer)
+
     async def _register(self, given: NodeInput) -> None:
         wanted = node_object.new_node(given, self._labels, self._clock.now())
         try:
-            self._node = await self._client.create(core("nodes"), wanted)
+            self._answered(await self._client.create(core("nodes"), wanted))
             self._written, self._written_at = wanted["status"], self._clock.monotonic()
             self._say(wanted["status"])
         except errors.AlreadyExists:
-            self._node = await self._client.get(core("nodes"), "", self._name)
+            self._answered(await self._client.get(core("nodes"), "", self._name))
             await self._correct(wanted)
         self._registered.set()
 
@@ -218,7 +234,7 @@ class NodeStatus:
         }
         change = {part: values for part, values in parts.items() if values}
         if change:
-            self._node = await self._client.patch(core("nodes"), "", self._name, {"metadata": change})
+            self._answered(await self._client.patch(core("nodes"), "", self._name, {"metadata": change}))
 
     async def _write(self, given: NodeInput) -> None:
         node = self._node
@@ -234,9 +250,10 @@ class NodeStatus:
         change["conditions"] = status["conditions"]
         if "addresses" in change and before.get("addresses"):
             change["addresses"] = [*change["addresses"], {"$patch": "replace"}]
-        self._node = await self._client.patch(
+        answer = await self._client.patch(
             core("nodes"), "", self._name, {"status": change}, patch_type="strategic", subresource="status"
         )
+        self._answered(answer)
         self._written, self._written_at = status, self._clock.monotonic()
         self._say(status)
 

@@ -8,6 +8,7 @@ from typing import Any
 from kubecore.client import virtual_loop
 from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.node_object import NodeInput, allocatable, capacity, new_node, node_status, not_ready
+from kubecore.kubelet.node_status import later
 from kubecore.kubelet.runtimes.protocol import Condition, Image
 from kubecore.kubelet.stats.samples import Machine
 from support.kubelet import NODE, World, world
@@ -151,6 +152,18 @@ def test_the_pod_range_reaches_the_runtime(tmp_path: Path) -> None:
             assert here.runtime.pod_cidr == "10.244.3.0/24"
 
     virtual_loop.run(story())
+
+
+def test_an_answer_that_comes_after_the_watch_has_told_more_takes_nothing_back() -> None:
+    def version(number: int, uid: str = "1", **spec: str) -> dict[str, Any]:
+        return {"metadata": {"uid": uid, "resourceVersion": str(number)}, "spec": spec}
+
+    created, with_range = version(9), version(10, podCIDR="10.244.0.0/24")
+    assert later(with_range, created) is with_range
+    assert later(created, with_range) is with_range
+    assert later(None, created) is created
+    # Deleted and made again: whatever its number, it is another node.
+    assert later(with_range, version(3, uid="2"))["metadata"]["uid"] == "2"
 
 
 def test_a_node_that_is_there_already_keeps_what_others_gave_it(tmp_path: Path) -> None:

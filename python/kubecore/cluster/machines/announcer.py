@@ -85,10 +85,15 @@ class Announcer:
     def nodes(self) -> Informer:
         return self._nodes
 
-    def is_ready(self, name: str) -> bool:
-        """Whether the node of that name is, as far as the API tells."""
+    def unready(self, name: str) -> str:
+        """Why the node of that name is not ready, as far as the API tells; empty if it is."""
         node = self._nodes.get(name)
-        return node is not None and _is_ready(node)
+        if node is None:
+            return "has not registered"
+        condition = _ready_condition(node)
+        return (
+            "" if condition.get("status") == "True" else str(condition.get("message", "has not said that it is ready"))
+        )
 
     async def run(self) -> None:
         informers = (self._nodes, self._services, self._slices)
@@ -148,8 +153,12 @@ def _internal_ip(node: Object) -> str:
 
 
 def _is_ready(node: Object) -> bool:
+    return _ready_condition(node).get("status") == "True"
+
+
+def _ready_condition(node: Object) -> Object:
     conditions = node.get("status", {}).get("conditions") or ()
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return next((each for each in conditions if each["type"] == "Ready"), {})
 
 
 def _is_within(address: str, networks: Sequence[str]) -> bool:

@@ -225,7 +225,7 @@ class Site:
         ready = asyncio.Event()
 
         def look(old: object, new: object) -> None:
-            if all(announcer.is_ready(name) for name in self.machines):
+            if not any(announcer.unready(name) for name in self.machines):
                 ready.set()
 
         announcer.nodes.add_handler(look)
@@ -234,6 +234,6 @@ class Site:
             async with asyncio.timeout(READY_SECONDS):
                 await ready.wait()
         except TimeoutError:
-            late = [machine for name, machine in self.machines.items() if not announcer.is_ready(name)]
-            logs = ", ".join(f"{each.name} (see {each.node.log('kubelet').parent})" for each in late)
-            raise MachineFailure(f"not Ready within {READY_SECONDS:g} s: {logs}") from None
+            late = {name: why for name in self.machines if (why := announcer.unready(name))}
+            told = [f"{name} {why}, see {self.machines[name].node.log('kubelet').parent}" for name, why in late.items()]
+            raise MachineFailure(f"not ready within {READY_SECONDS:g} s: {'; '.join(told)}") from None
