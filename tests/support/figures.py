@@ -33,7 +33,8 @@ PROC = {
     "sys/kernel/pid_max": "32768\n",
     "sys/kernel/random/boot_id": "b00t\n",
     "self/net/dev": "Inter-| Receive | Transmit\n face |bytes packets\n"
-    "    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n  eth0: 1000 10 1 2 0 0 0 0 2000 20 3 4 0 0 0 0\n",
+    "    lo: 9 9 0 0 0 0 0 0 9 9 0 0 0 0 0 0\n  eth0: 1000 10 1 2 0 0 0 0 2000 20 3 4 0 0 0 0\n"
+    "veth1234: 5 5 0 0 0 0 0 0 5 5 0 0 0 0 0 0\n",
     "self/stat": "42 (kube let) S 1 1 1 0 -1 0 77 0 3 0 150 50 0 0 20 0 1 0 100000 0 0\n",
     "self/statm": "900 250 1 1 0 1 0\n",
 }

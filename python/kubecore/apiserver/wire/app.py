@@ -29,6 +29,8 @@ from kubecore.apiserver.wire.served import ServedResources
 
 log = logging.getLogger(__name__)
 
+FORBIDDEN = 403
+
 
 class Authorizes(Protocol):
     def check(self, attributes: Attributes) -> Verdict:
@@ -126,6 +128,8 @@ class App:
             try:
                 return self._decide(call)
             except StatusError as error:
+                if error.status_code == FORBIDDEN:
+                    log.info("refused: %s", error.message)
                 return self._answer(call, of_status(error))
             except Exception:
                 # A bug in one request must not end the server; it is logged here and nowhere else.

@@ -112,10 +112,14 @@ class APIServer:
                 hook.run()
             self._done_hooks.add(hook.name)
         self.storage.wait_durable(self.storage.revision())
+        log.info(
+            "ready at revision %d: %s", self.storage.revision(), ", ".join(sorted(self._done_hooks)) or "nothing to do"
+        )
 
     def listen(self, address: str, port: int, *, serving: ServingKeys, client_ca_pem: bytes, threads: int = 1) -> int:
         """Serves HTTPS; gives the port, a free one for 0. Raises OSError if it is taken, ValueError on bad
         certificates."""
+        self._logs.attach()
         bound = self.door.listen(
             address,
             port,
@@ -125,6 +129,7 @@ class APIServer:
             threads=threads,
         )
         self.port = bound
+        log.info("serving HTTPS on %s port %d with %d threads", address, bound, threads)
         self._start_thread()
         return bound
 
@@ -162,6 +167,7 @@ class APIServer:
         if self._stopping:
             return
         self._stopping = True
+        log.info("stopping: watches end, what is in flight is answered")
         self._logs.detach()
         for wakeups in self._wakeups.values():
             wakeups.close_from_elsewhere()

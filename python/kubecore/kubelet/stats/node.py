@@ -21,6 +21,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _BUSY_COLUMNS = (0, 1, 2, 5, 6, 7)
 """user, nice, system, irq, softirq, steal of /proc/stat; idle and iowait are no work, guest is in user already."""
 
+_NO_INTERFACES_OF_A_NODE = ("lo", "veth", "docker", "nerdctl")
+
 NodeUse = Callable[[], tuple[CpuStats, MemoryStats] | None]
 """What the node's own cgroup has used; None: it has none, and the whole machine is the node."""
 
@@ -141,11 +143,11 @@ def _busy_nanoseconds(columns: str) -> int:
 
 
 def read_interfaces(lines: list[str]) -> list[NetworkInterfaceStats]:
-    """/proc/net/dev without loopback."""
+    """/proc/net/dev without loopback and the pods' ends of their cables, as cAdvisor."""
     found: list[NetworkInterfaceStats] = []
     for line in lines[2:]:
         name, _, counters = line.partition(":")
-        if name.strip() == "lo":
+        if name.strip().startswith(_NO_INTERFACES_OF_A_NODE):
             continue
         values = [int(value) for value in counters.split()]
         found.append(

@@ -90,6 +90,7 @@ def test_the_node_is_what_proc_says(bench: Bench) -> None:
     assert node["rlimit"]["maxpid"] == 32768
     assert node["rlimit"]["curproc"] == 321
     assert node["network"]["name"] == "eth0"
+    assert [each["name"] for each in node["network"]["interfaces"]] == ["eth0"], "no pod's end of a cable"
     assert (node["network"]["rxBytes"], node["network"]["txErrors"]) == (1000, 3)
     assert node["startTime"] == "2023-11-14T21:56:40Z"
     assert node["fs"]["capacityBytes"] >= node["fs"]["availableBytes"] > 0

@@ -115,7 +115,7 @@ export const KINDS = {
 
 export const WORKLOADS = ["deployments", "statefulsets", "daemonsets", "replicationcontrollers", "replicasets", "jobs", "cronjobs"];
 
-export const byKind = (name) => Object.values(KINDS).find((each) => each.kind === name);
+export const byPlural = (plural) => KINDS[plural];
 
 export function slim(kindOf, object) {
   return { kind: kindOf.kind, metadata: metadata(object.metadata), ...kindOf.keep(object) };

@@ -6,6 +6,7 @@ import { quantity } from "./format.js";
 const INTERVAL_MILLISECONDS = 10000;
 const POINTS_MAX = 90;
 const SERIES_MAX = 3000;
+const SEEDED_NODES_MAX = 8;
 
 export class Usage {
   available = null; // null: not asked yet
@@ -99,19 +100,42 @@ export class Usage {
   // Puts the kubelet's history before what we have seen ourselves.
   async seed(key, node, podUid) {
     if (!(await this.#api.can("get", { resource: "nodes", subresource: "proxy", name: node }))) return;
-    const query = podUid ? `?pod=${encodeURIComponent(podUid)}` : "";
-    let points;
-    try {
-      ({ points } = await this.#api.json(`/api/v1/nodes/${encodeURIComponent(node)}/proxy/stats/history${query}`));
-    } catch {
-      return; // A simulated node, or another kubelet: it has none, and the chart begins now.
+    this.#prepend(key, await this.#history(node, podUid));
+  }
+
+  // All nodes together, where there are few enough to ask each.
+  async seedTotal(nodes) {
+    if (nodes.length > SEEDED_NODES_MAX || !(await this.#api.can("get", { resource: "nodes", subresource: "proxy" }))) return;
+    const histories = await Promise.all(nodes.map((node) => this.#history(node)));
+    const moments = new Map();
+    for (const history of histories) {
+      for (const { at, cpu, memory } of history) {
+        const moment = Math.floor(at / INTERVAL_MILLISECONDS) * INTERVAL_MILLISECONDS;
+        const sum = moments.get(moment) ?? { at: moment, cpu: 0, memory: 0, nodes: 0 };
+        moments.set(moment, { at: moment, cpu: sum.cpu + cpu, memory: sum.memory + memory, nodes: sum.nodes + 1 });
+      }
     }
+    // A moment at which a node is missing would look like a fall.
+    const whole = [...moments.values()].filter((sum) => sum.nodes === nodes.length);
+    this.#prepend("total", whole.sort((a, b) => a.at - b.at));
+  }
+
+  async #history(node, podUid) {
+    const query = podUid ? `?pod=${encodeURIComponent(podUid)}` : "";
+    try {
+      const { points } = await this.#api.json(`/api/v1/nodes/${encodeURIComponent(node)}/proxy/stats/history${query}`);
+      return points
+        .filter(([, nanocores]) => nanocores !== null)
+        .map(([seconds, nanocores, workingSet]) => ({ at: seconds * 1000, cpu: nanocores / 1e9, memory: workingSet }));
+    } catch {
+      return []; // Another kubelet, or none that answers: the chart begins now.
+    }
+  }
+
+  #prepend(key, points) {
     const seen = this.#series.get(key) ?? [];
     const before = seen.length ? seen[0].at : Infinity;
-    const older = points
-      .map(([seconds, nanocores, workingSet]) => ({ at: seconds * 1000, cpu: (nanocores ?? 0) / 1e9, memory: workingSet }))
-      .filter((point) => point.at < before);
-    this.#series.set(key, [...older, ...seen].slice(-POINTS_MAX));
+    this.#series.set(key, [...points.filter((point) => point.at < before), ...seen].slice(-POINTS_MAX));
     for (const listener of this.#listeners) listener();
   }
 }

@@ -46,7 +46,13 @@ export function overviewView({ collections, usage, main }) {
   const latest = h("div", {});
   main.append(figures, charts, h("div", { class: "columns" }, card("Warnings of the last hour", warnings), card("Latest events", latest)));
 
+  let seeded = false;
   const draw = onFrame(() => {
+    if (!seeded && nodes.state === "live") {
+      seeded = true;
+      const real = [...nodes.items.values()].filter((node) => !node.metadata.simulated);
+      if (real.length && real.length === nodes.items.size) usage.seedTotal(real.map((node) => node.metadata.name));
+    }
     replace(
       figures,
       [nodes, pods, deployments].map((each) => each.state === "refused" && listState(each)),
