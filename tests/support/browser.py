@@ -56,7 +56,7 @@ class Tab:
 
     def shot(self, name: str, *, dark: bool = False) -> None:
         self.page.emulate_media(color_scheme="dark" if dark else "light")
-        self.page.screenshot(path=SHOTS / f"page-{name}.png")
+        self.page.screenshot(path=SHOTS / f"page-{name}.png", animations="disabled")
 
 
 def address(cluster: Up, *arguments: str) -> str:

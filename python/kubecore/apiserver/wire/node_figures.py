@@ -2,7 +2,7 @@
 
 Simulated nodes have no kubelet: their pods use what their annotations say (KWOK's `kwok.x-k8s.io/usage-cpu`, `-memory`), and what has
 none is left out. Bounds: `KUBELETS_AT_ONCE` questions at a time, `TIMEOUT_SECONDS` each; a kubelet that does not answer is left out and
-not asked again before `FRESH_SECONDS`; a node that is not asked for any more is forgotten.
+not asked again before `FRESH_SECONDS`, nor while its node is known to be silent; a node that is not asked for any more is forgotten.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kubecore.apiserver.wire.response import decode_json
 FRESH_SECONDS = 5.0
 WINDOW_SECONDS = 10.0
 """Over which a kubelet takes its rates: its sampling interval."""
-TIMEOUT_SECONDS = 10.0
+TIMEOUT_SECONDS = 5.0
 KUBELETS_AT_ONCE = 16
 
 SIMULATED = ("kwok.x-k8s.io/node", "fake")
@@ -80,6 +80,8 @@ class NodeFigures:
             name = name_of(node)
             if is_simulated(node):
                 found[name] = self._simulated_usages().get(name, NodeUsage())
+            elif is_silent(node):
+                found[name] = NodeUsage()
             else:
                 asked[name] = self._ask(name, node)
         return found | {name: future.result() for name, future in asked.items()}
@@ -132,6 +134,12 @@ class NodeFigures:
 def is_simulated(node: Object) -> bool:
     annotation, value = SIMULATED
     return (node["metadata"].get("annotations") or {}).get(annotation) == value
+
+
+def is_silent(node: Object) -> bool:
+    """The node controller has not heard of it for long: a question would only wait."""
+    conditions = node.get("status", {}).get("conditions") or ()
+    return any(each["type"] == "Ready" and each["status"] == "Unknown" for each in conditions)
 
 
 def from_summary(summary: dict[str, Any]) -> NodeUsage:

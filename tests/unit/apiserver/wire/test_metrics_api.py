@@ -173,6 +173,14 @@ def test_a_kubelet_that_does_not_answer_is_left_out(cluster: Cluster) -> None:
         cluster.get("nodes", verb="get", name="n1")
 
 
+def test_a_node_that_is_known_to_be_silent_is_not_asked(cluster: Cluster) -> None:
+    silent = {"type": "Ready", "status": "Unknown"}
+    cluster.put("nodes", {"metadata": {"name": "gone"}, "status": {"conditions": [silent]}})
+    cluster.node("n1")
+    assert cluster.names("nodes") == ["n1"]
+    assert cluster.questions == ["n1"]
+
+
 def test_who_asks_while_a_kubelet_thinks_waits_for_the_same_answer(cluster: Cluster) -> None:
     cluster.node("n1")
     asked, thought = threading.Event(), threading.Event()

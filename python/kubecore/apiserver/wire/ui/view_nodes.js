@@ -27,10 +27,10 @@ export function nodesView({ collections, usage, state, main }) {
     open: (node) => (location.hash = `#/nodes/${encodeURIComponent(node.metadata.name)}`),
     empty: "There are no nodes.",
     columns: [
-      { title: "Name", width: "minmax(9rem, 1.6fr)", value: (node) => node.metadata.name, cell: (node) => link(`#/nodes/${encodeURIComponent(node.metadata.name)}`, node.metadata.name) },
+      { title: "Name", width: "minmax(9rem, 1.2fr)", value: (node) => node.metadata.name, cell: (node) => link(`#/nodes/${encodeURIComponent(node.metadata.name)}`, node.metadata.name) },
       { title: "Status", width: "7.5rem", value: (node) => nodeStatus(node).text, cell: (node) => chip(nodeStatus(node)) },
       { title: "Processor", width: "minmax(10rem, 1.4fr)", value: (node) => share(used(node)?.cpu, node, "cpu") ?? -1, cell: (node) => meter(share(used(node)?.cpu, node, "cpu"), `${cores(used(node)?.cpu)} of ${cores(quantity(node.allocatable?.cpu))}`) },
-      { title: "Memory", width: "minmax(12.5rem, 1.6fr)", value: (node) => share(used(node)?.memory, node, "memory") ?? -1, cell: (node) => meter(share(used(node)?.memory, node, "memory"), `${bytes(used(node)?.memory)} of ${bytes(quantity(node.allocatable?.memory))}`) },
+      { title: "Memory", width: "minmax(13.5rem, 1.6fr)", value: (node) => share(used(node)?.memory, node, "memory") ?? -1, cell: (node) => meter(share(used(node)?.memory, node, "memory"), `${bytes(used(node)?.memory)} of ${bytes(quantity(node.allocatable?.memory))}`) },
       { title: "Pods", width: "5rem", align: "number", value: (node) => counts.get(node.metadata.name) ?? 0, cell: (node) => `${counts.get(node.metadata.name) ?? 0} / ${node.allocatable?.pods ?? "–"}` },
       { title: "Roles", width: "minmax(4rem, 0.7fr)", cell: roles },
       { title: "Version", width: "minmax(5rem, 0.8fr)", cell: (node) => node.nodeInfo?.kubeletVersion ?? "–" },
