@@ -65,7 +65,7 @@ def target_of(proxied: ProxiedPort) -> Target:
         port.family,
         frozenset((address, port.port) for address in addresses),
         port.node_port,
-        frozenset((endpoint.ip, endpoint.port) for endpoint in proxied.endpoints.all),
+        frozenset((endpoint.ip, endpoint.port) for endpoint in proxied.endpoints.serving),
     )
 
 

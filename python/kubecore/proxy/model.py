@@ -149,7 +149,7 @@ def _of_family(addresses: Iterable[str], family: Family) -> tuple[str, ...]:
 
 
 def source_ranges(spec: Object, family: Family) -> tuple[str, ...]:
-    """Of one family; what is no range is left out, as upstream does."""
+    """Of one family; what is no range is left out, as upstream does. One that holds all addresses: as if there were none."""
     kept: dict[str, None] = {}
     for text in spec.get("loadBalancerSourceRanges") or ():
         try:
@@ -158,7 +158,7 @@ def source_ranges(spec: Object, family: Family) -> tuple[str, ...]:
             continue
         if f"IPv{network.version}" == family:
             kept[str(network)] = None
-    return tuple(kept)
+    return () if any(each.endswith("/0") for each in kept) else tuple(kept)
 
 
 def family_of(address: str) -> Family:

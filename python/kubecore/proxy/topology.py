@@ -24,12 +24,14 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Reachable:
     """`cluster` and `local`: what traffic under each policy may use (empty if the service never uses that policy);
-    `all`: both, each endpoint once; `anywhere`: whether any node has an endpoint, even if this one may use none."""
+    `all`: both, each endpoint once; `anywhere`: whether any node has an endpoint, even if this one may use none; `serving`:
+    all that still answer, whatever the policies say (UDP only: its flows go on as a TCP connection would)."""
 
     cluster: tuple[Endpoint, ...] = ()
     local: tuple[Endpoint, ...] = ()
     all: tuple[Endpoint, ...] = ()
     anywhere: bool = False
+    serving: tuple[Endpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ def categorize(port: ServicePort, endpoints: Sequence[Endpoint], place: Place) -
     anywhere = bool(cluster) or (
         port.uses_local_endpoints and any(each.ready or _is_last_resort(each) for each in endpoints)
     )
-    return Reachable(cluster, local, tuple(sorted(both, key=lambda endpoint: endpoint.text)), anywhere)
+    serving = tuple(each for each in endpoints if each.serving) if port.protocol == "UDP" else ()
+    return Reachable(cluster, local, tuple(sorted(both, key=lambda endpoint: endpoint.text)), anywhere, serving)
 
 
 def _anything(_: Endpoint) -> bool:

@@ -144,6 +144,17 @@ async def test_external_policy_local_keeps_the_clients_address_and_serves_local_
         assert await here.names(here.net.node, NODE_IP, 30001) == {"far"}
 
 
+async def test_the_node_itself_reaches_external_addresses_whatever_the_policy() -> None:
+    async with proxy_world() as here:
+        here.net.serve_pods()
+        spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ingress": [{"ip": LOAD_BALANCER_IP}]}
+        await here.put(service(**spec), endpoint_slice(endpoint(POD_FAR, OTHER_NODE)))
+        assert (await here.ask(here.net.node, LOAD_BALANCER_IP)).name == "far"
+        assert (await here.ask(here.net.pod_a, LOAD_BALANCER_IP)).name == "far"
+        with pytest.raises(TimeoutError):
+            await here.ask(here.net.outside, LOAD_BALANCER_IP, seconds=SILENCE_SECONDS)
+
+
 async def test_internal_policy_local_serves_local_pods_only() -> None:
     async with proxy_world() as here:
         here.net.serve_pods()

@@ -25,6 +25,11 @@ def test_a_service_has_a_port_for_each_family_with_what_belongs_to_it() -> None:
     assert (four.affinity_seconds, four.text) == (10800, "default/web:http")
 
 
+def test_a_range_of_all_addresses_is_no_range() -> None:
+    [four] = service_ports(service(loadBalancerSourceRanges=["192.0.2.0/24", "0.0.0.0/0"]))
+    assert four.source_ranges == ()
+
+
 def test_headless_services_and_external_names_are_not_proxied() -> None:
     assert service_ports(service(clusterIP="None")) == []
     assert service_ports(service(type="ExternalName", externalName="example.com")) == []

@@ -1,8 +1,9 @@
 """What a table has before any service is in it: hooks, maps, and the rules that lead from the one into the other.
 
 In: the family and what node ports listen on. Out: nft commands that make it so from any state, service chains and
-affinity sets left alone. The order of the hooks is upstream's: what drops or rejects sees addresses as the client wrote
-them, before they are translated.
+affinity sets left alone. The hooks are upstream's: source ranges are checked against addresses as the client wrote
+them, before they are translated; what refuses services without endpoints comes after, so that it never meets what was
+led to an endpoint.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from kubecore.proxy.model import Family
 from kubecore.proxy.nftables import names
 
 HOOKS = {
-    "filter-prerouting": "type filter hook prerouting priority -110",
-    "filter-input": "type filter hook input priority -110",
-    "filter-forward": "type filter hook forward priority -110",
-    "filter-output": "type filter hook output priority -110",
-    "filter-output-post-dnat": "type filter hook output priority -90",
+    "filter-prerouting-pre-dnat": "type filter hook prerouting priority -110",
+    "filter-output-pre-dnat": "type filter hook output priority -110",
+    "filter-input": "type filter hook input priority 0",
+    "filter-forward": "type filter hook forward priority 0",
+    "filter-output": "type filter hook output priority 0",
     "nat-prerouting": "type nat hook prerouting priority -100",
     "nat-output": "type nat hook output priority -100",
     "nat-postrouting": "type nat hook postrouting priority 100",
@@ -28,13 +29,13 @@ JUMPS = (
     ("filter-input", "ct state new jump service-endpoints-check"),
     ("filter-forward", "ct state new jump service-endpoints-check"),
     ("filter-output", "ct state new jump service-endpoints-check"),
-    ("filter-prerouting", "ct state new jump firewall-check"),
-    ("filter-output", "ct state new jump firewall-check"),
+    ("filter-prerouting-pre-dnat", "ct state new jump firewall-check"),
+    ("filter-output-pre-dnat", "ct state new jump firewall-check"),
     ("nat-output", "jump services"),
     ("nat-prerouting", "jump services"),
     ("nat-postrouting", "jump masquerading"),
     ("filter-forward", "ct state new jump cluster-ips-check"),
-    ("filter-output-post-dnat", "ct state new jump cluster-ips-check"),
+    ("filter-output", "ct state new jump cluster-ips-check"),
 )
 
 CHAINS = (
@@ -76,7 +77,7 @@ def commands(
     """`is_new`: nothing is known of the table: hooks are made anew, because those of another version may differ."""
     ip = word(family)
     table = f"{ip} {names.TABLE}"
-    yield f"add table {table}"
+    yield f'add table {table} {{ comment "rules for {names.TABLE}" ; }}'
     if is_new:
         for hook in HOOKS:
             yield f"add chain {table} {hook}"

@@ -107,7 +107,7 @@ class _Port:
             return
         self._lead(names.SERVICE_IPS, self._at(port.cluster_ip), chain)
         rules = self._made.chains.setdefault(chain, [])
-        to = f"{manner.ip} daddr {port.cluster_ip} {self._protocol} dport {port.port}"
+        to = f"{manner.ip} daddr {port.cluster_ip}"
         if manner.masquerade_all:
             rules.append(f"{to} jump {names.MARK}")
         elif manner.local.if_not_local:
