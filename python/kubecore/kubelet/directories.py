@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,15 @@ class Directories:
 
     def remove_logs(self, pod: Object) -> None:
         shutil.rmtree(self.pod_log(pod), ignore_errors=True)
+
+    def remove_orphaned_logs(self, is_known: Callable[[str], bool]) -> None:
+        """Of pods that nobody knows: a kubelet was ended before it could remove them."""
+        if not self.pod_logs.is_dir():
+            return
+        for each in list(self.pod_logs.iterdir()):
+            _, _, uid = each.name.rpartition("_")
+            if each.name.count("_") == 2 and not is_known(uid):
+                shutil.rmtree(each, ignore_errors=True)
 
     def remove_container_log(self, log_path: str) -> None:
         """A log and what was rotated out of it."""

@@ -7,21 +7,20 @@ Source: https://kubernetes.io/docs/concepts/containers/images/
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 
 from kubecore.api.clock import Clock
 from kubecore.api.meta import Object
 from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.crash_backoff import CrashBackoff
-from kubecore.kubelet.runtimes.protocol import Image, ImageService, RegistryAuth, RuntimeFailure
+from kubecore.kubelet.runtimes.protocol import Image, ImageService, RuntimeFailure
+from kubecore.kubelet.seams import Credentials
 
 PULL_PAUSE_LONGEST_SECONDS = 300.0
 
 Say = Callable[[str, str, str], None]
 """(Normal or Warning, reason, message): an event about the container."""
-Credentials = Callable[[Object, str], Awaitable[RegistryAuth | None]]
-"""(pod, image) → what its imagePullSecrets say for that registry."""
 
 
 class StartFailure(Exception):
@@ -45,24 +44,13 @@ def pull_policy(container: Mapping[str, str]) -> str:
     return "Always" if is_latest or name.endswith(":latest") else "IfNotPresent"
 
 
-async def _no_credentials(pod: Object, image: str) -> RegistryAuth | None:
-    return None
-
-
 class Images:
     """One for a kubelet."""
 
-    def __init__(
-        self,
-        runtime: ImageService,
-        configuration: KubeletConfiguration,
-        clock: Clock,
-        *,
-        credentials: Credentials = _no_credentials,
-    ) -> None:
+    def __init__(self, runtime: ImageService, configuration: KubeletConfiguration, clock: Clock) -> None:
         self._runtime = runtime
         self._clock = clock
-        self._credentials = credentials
+        self.credentials: Credentials | None = None
         self._backoff = CrashBackoff(longest_seconds=PULL_PAUSE_LONGEST_SECONDS)
         self._failures: dict[str, tuple[str, float]] = {}
         self._turns: AbstractAsyncContextManager[object] = nullcontext()
@@ -119,7 +107,7 @@ class Images:
 
     async def _pull(self, pod: Object, name: str, say: Say) -> tuple[Image, str]:
         asked = self._clock.monotonic()
-        auth = await self._credentials(pod, name)
+        auth = await self.credentials(pod, name) if self.credentials is not None else None
         async with self._turns:
             began = self._clock.monotonic()
             say("Normal", "Pulling", f'Pulling image "{name}"')

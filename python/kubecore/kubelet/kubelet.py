@@ -92,7 +92,7 @@ class Kubelet:
         self.machine = machine or NodeReader(root_directory=place.root_directory).machine
         self.recorder = EventRecorder(client, component="kubelet", clock=clock, host=place.node_name)
         self.directories = Directories(place.root_directory, Path(configuration.pod_logs_dir))
-        self.view = RuntimeView(runtime, self.wake)
+        self.view = RuntimeView(runtime, self.wake, clock)
         self.images = Images(runtime, configuration, clock)
         self.pods = PodManager(client, place.node_name, observe=self.view.pod, status=self._status_of)
         self.statuses = StatusManager(client, clock, self.pods.api_object)
@@ -110,9 +110,10 @@ class Kubelet:
             root_directory=place.root_directory,
             randomness=randomness,
             pressure=lambda: self.rooms.pressure(),
-            problems=lambda: self.rooms.problems(),
+            problems=lambda: [*self.view.problems(clock.monotonic()), *self.rooms.problems()],
         )
         self.rooms = rooms(self)
+        self.images.credentials = self.rooms.credentials
         self.images_collected = ImageCollection(
             runtime,
             configuration,
@@ -263,12 +264,13 @@ class Kubelet:
             for uid in sorted(self.rooms.volumes.known()):
                 if self.pods.is_unknown(uid):
                     await self._release(uid)
+            self.directories.remove_orphaned_logs(lambda uid: not self.pods.is_unknown(uid))
             await asyncio.sleep(float(self.configuration.sync_frequency))
 
     async def _release(self, uid: str) -> None:
         try:
-            await self.rooms.volumes.unmount(uid)
             await self.rooms.settings.release(uid)
+            await self.rooms.volumes.unmount(uid)
         except OSError as failure:
             log.warning("what is left of pod %s: %s", uid, failure)
 

@@ -15,6 +15,7 @@ from kubecore.client import Informer
 from kubecore.kubelet import cgroups
 from kubecore.kubelet.cgroups import Cgroups
 from kubecore.kubelet.container_config import ContainerSettings
+from kubecore.kubelet.credentials import PullSecrets
 from kubecore.kubelet.environment import Environment
 from kubecore.kubelet.guards import guard
 from kubecore.kubelet.objects import PodObjects
@@ -81,7 +82,13 @@ def furnish(kubelet: Kubelet) -> Rooms:
     sampler = _sampler(kubelet, groups)
     pages = StatsPages(sampler, probe_metrics, node_name=kubelet.place.node_name)
     serving = (_server(kubelet, pages).run,) if configuration.enable_server else ()
-    rooms = Rooms(volumes=volumes, settings=settings, probes=probes, loops=(services.run, sampler.run, *serving))
+    rooms = Rooms(
+        volumes=volumes,
+        settings=settings,
+        probes=probes,
+        credentials=PullSecrets(objects.secrets, kubelet.recorder),
+        loops=(services.run, sampler.run, *serving),
+    )
     return guard(kubelet, rooms, sample=sampler.take)
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Iterable
 
+from kubecore.api.clock import Clock
 from kubecore.kubelet.plan import Observed, newest_first
 from kubecore.kubelet.runtimes.protocol import (
     LABEL_POD_UID,
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 RELIST_SECONDS = 60.0
 RECONNECT_SECONDS = 1.0
+HEALTHY_SECONDS = 180.0
 
 _ORDER = {state: number for number, state in enumerate((ContainerState.CREATED, ContainerState.RUNNING))}
 """A container never goes back: an answer that was overtaken by a newer one is dropped."""
@@ -37,9 +39,11 @@ _ORDER = {state: number for number, state in enumerate((ContainerState.CREATED, 
 class RuntimeView:
     """Run `run` as a task after `relist` has succeeded once."""
 
-    def __init__(self, runtime: Runtime, wake: Wake, *, relist_seconds: float = RELIST_SECONDS) -> None:
+    def __init__(self, runtime: Runtime, wake: Wake, clock: Clock, *, relist_seconds: float = RELIST_SECONDS) -> None:
         self._runtime = runtime
         self._wake = wake
+        self._clock = clock
+        self._listed_at = clock.monotonic()
         self._relist_seconds = relist_seconds
         self._containers: dict[str, dict[str, Container]] = {}
         self._sandboxes: dict[str, dict[str, Sandbox]] = {}
@@ -62,6 +66,13 @@ class RuntimeView:
         """Pods of which the runtime has anything."""
         return {uid for held in (self._containers, self._sandboxes) for uid, found in held.items() if found}
 
+    def problems(self, now: float) -> list[str]:
+        """Why the node is not ready: what runs on it has not been seen for too long."""
+        ago = now - self._listed_at
+        if ago < HEALTHY_SECONDS:
+            return []
+        return [f"PLEG is not healthy: pleg was last seen active {ago:.0f}s ago; threshold is 3m0s"]
+
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -72,6 +83,7 @@ class RuntimeView:
         """Asks for everything; wakes the pods in which something is not as it was known. Raises RuntimeFailure."""
         sandboxes = await self._runtime.list_pod_sandboxes()
         containers = await self._runtime.list_containers()
+        self._listed_at = self._clock.monotonic()
         before = {uid: self.pod(uid) for uid in self.uids()}
         self._containers.clear()
         self._sandboxes.clear()

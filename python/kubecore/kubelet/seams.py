@@ -18,6 +18,7 @@ from kubecore.kubelet.runtimes.protocol import (
     ContainerConfig,
     Image,
     Mount,
+    RegistryAuth,
     Sandbox,
     SandboxConfig,
 )
@@ -212,6 +213,9 @@ class NodeCondition:
 # ── all of it ──
 
 
+Credentials = Callable[[Object, str], Awaitable[RegistryAuth | None]]
+"""(pod, image) → what its imagePullSecrets say for that registry."""
+
 Loop = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -229,4 +233,6 @@ class Rooms:
     """Why the node is not ready, beside its runtime: `node is shutting down`."""
     shut_down: Callable[[], Awaitable[None]] | None = None
     """Ends the node's pods with grace before it goes down; None: they are left as they are."""
+    credentials: Credentials | None = None
+    """For pulling images; None: nobody."""
     loops: Sequence[Loop] = ()

@@ -480,8 +480,9 @@ class Worker:
         parts = self._parts
         for container in parts.view.pod(self.uid).containers:
             await parts.settings.container_stopped(self.uid, container.id)
-        await parts.volumes.unmount(self.uid)
+        # The directory goes last: while it is there, whoever comes after a crash knows that there is something left.
         await parts.settings.release(self.uid)
+        await parts.volumes.unmount(self.uid)
         if not self._removed and not self._is_rejected:
             parts.statuses.set(self.pod, ended_status(self.pod, self._status(is_ended=True)))
 
