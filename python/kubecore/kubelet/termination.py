@@ -60,8 +60,9 @@ def _from_log(container: Container) -> str:
         return ""
     text = _tail(Path(container.log_path), LOG_BYTES_MAX * 2)
     # Lines are `<time> stdout|stderr F|P <text>`; the first may be cut.
-    lines = [line.split(" ", 3)[3] for line in text.splitlines() if line.count(" ") >= 3]
-    return "\n".join(lines[-LOG_LINES_MAX:])[-LOG_BYTES_MAX:] + ("\n" if lines else "")
+    parts = [line.split(" ", 3)[2:] for line in text.splitlines() if line.count(" ") >= 3]
+    whole = "".join(text if tag == "P" else f"{text}\n" for tag, text in parts)
+    return "".join(whole.splitlines(keepends=True)[-LOG_LINES_MAX:])[-LOG_BYTES_MAX:]
 
 
 def _tail(path: Path, size_bytes: int) -> str:

@@ -208,6 +208,9 @@ def test_without_a_message_the_log_speaks_if_it_failed(tmp_path: Path) -> None:
     output.write_text("2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stderr F two\n")
     assert TerminationMessages()(ended(output, message)) == "one\ntwo\n"
     assert TerminationMessages()(ended(output, message, exit_code=0)) == ""
+    unfinished = tmp_path / "1.log"
+    unfinished.write_text("2026-01-01T00:00:00Z stdout P DO\n2026-01-01T00:00:00Z stdout P NE\n")
+    assert TerminationMessages()(ended(unfinished, message)) == "DONE"
     only_file = {PATH_ANNOTATION: "/dev/termination-log", POLICY_ANNOTATION: "File"}
     assert TerminationMessages()(ended(output, message, annotations=only_file)) == ""
     assert TerminationMessages()(ended(output, message, message="killed")) == "killed: one\ntwo\n"

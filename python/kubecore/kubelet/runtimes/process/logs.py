@@ -115,9 +115,9 @@ class Lines:
         return b"".join(out)
 
     def finish(self, now_nanoseconds: int) -> bytes:
-        """The last line, if it had no end."""
+        """The last line, if it had no end: a part, so that readers add none either."""
         rest, self._rest = self._rest, b""
-        return b"".join((timestamp(now_nanoseconds), self._whole, rest, b"\n")) if rest else b""
+        return b"".join((timestamp(now_nanoseconds), self._partial, rest, b"\n")) if rest else b""
 
 
 _second = (0, b"")

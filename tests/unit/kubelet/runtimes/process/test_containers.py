@@ -24,7 +24,7 @@ async def test_a_container_runs_is_logged_and_its_exit_code_is_kept(on_node: Nod
     assert (ended.exit_code, ended.signal, ended.reason, ended.pid) == (3, 0, "Error", 0)
     assert ended.created_at <= ended.started_at <= ended.finished_at
     lines = log_lines(ended.log_path)
-    assert [line for line in lines if line[0] == "stdout"] == [("stdout", "F", "out"), ("stdout", "F", "unfinished")]
+    assert [line for line in lines if line[0] == "stdout"] == [("stdout", "F", "out"), ("stdout", "P", "unfinished")]
     assert [line for line in lines if line[0] == "stderr"] == [("stderr", "F", "err")]
 
 

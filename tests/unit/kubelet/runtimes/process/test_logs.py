@@ -42,7 +42,7 @@ def test_a_long_line_comes_in_pieces() -> None:
     text = b"x" * LINE_BYTES_MAX
     assert lines.feed(text + b"rest", NOW) == STAMP + b" stderr P " + text + b"\n"
     assert lines.feed(b" of it\nnext", NOW) == STAMP + b" stderr F rest of it\n"
-    assert lines.finish(NOW) == STAMP + b" stderr F next\n"
+    assert lines.finish(NOW) == STAMP + b" stderr P next\n"
 
 
 async def test_what_a_container_writes_is_logged_whole(on_node: Node) -> None:
@@ -55,7 +55,7 @@ async def test_what_a_container_writes_is_logged_whole(on_node: Node) -> None:
     assert [(kind, len(text)) for _, kind, text in lines if text.startswith("x")] == [
         ("P", LINE_BYTES_MAX),
         ("P", LINE_BYTES_MAX),
-        ("F", 40000 - 2 * LINE_BYTES_MAX),
+        ("P", 40000 - 2 * LINE_BYTES_MAX),
     ]
 
 
