@@ -10,7 +10,9 @@ import pytest
 from playwright.sync_api import BrowserContext, expect
 from tests.support.browser import SHOTS, Tab, address, chromium, opened
 from tests.support.kubectl import Kubectl
-from tests.support.processes import Up, up
+from tests.support.processes import Process, Up, environment, up
+
+from kubecore.cluster.apiserver import free_port
 
 MANY = 10_000
 
@@ -252,6 +254,49 @@ def test_who_may_nothing_is_told_so_in_the_servers_words(cluster: Up, browser: B
     tab.go("flow")
     expect(tab.page.locator(".quiet-text").first).to_contain_text("is not shown")
     tab.page.close()
+
+
+def test_through_the_proxy_no_token_is_needed(cluster: Up, browser: BrowserContext) -> None:
+    proxy = Process("proxy", "--port=0", env=environment(KUBECONFIG=str(cluster.kubeconfig)))
+    try:
+        port = int(proxy.wait_for_line(re.compile(r"Starting to serve on 127\.0\.0\.1:(\d+)"))[1])
+        tab = opened(browser, f"http://127.0.0.1:{port}/ui/")
+        expect(tab.page.get_by_title("kubernetes-admin: sign out")).to_be_visible()
+        expect(tab.page.locator(".figures > a").first).to_contain_text("3 ready")
+        page = tab.go("pods")
+        Kubectl(cluster.kubeconfig)("run", "by-proxy", "--image=x", "-n", "default")
+        expect(page.get_by_role("row").filter(has_text="by-proxy")).to_contain_text("Running")
+        Kubectl(cluster.kubeconfig)("delete", "pod", "by-proxy", "-n", "default")
+        page.close()
+    finally:
+        proxy.end()
+
+
+def test_the_page_goes_on_when_the_api_server_was_killed_and_is_back(browser: BrowserContext, tmp_path: Path) -> None:
+    with up(tmp_path, "--nodes", "1", "--port", str(free_port("127.0.0.1"))) as running:
+        kubectl = Kubectl(running.kubeconfig)
+        tab = opened(browser, address(running))
+        page = tab.go("pods")
+        kubectl("run", "before", "--image=x", "-n", "default")
+        expect(page.get_by_role("row").filter(has_text="before")).to_contain_text("Running")
+        running.process.kill()
+        expect(page.locator(".live")).to_have_text("reconnecting")
+        running.start()
+        expect(page.locator(".live")).to_have_text("live", timeout=20_000)
+        kubectl("run", "after", "--image=x", "-n", "default")
+        expect(page.get_by_role("row").filter(has_text="after")).to_contain_text("Running")
+        expect(page.get_by_role("row").filter(has_text="before")).to_have_count(1)
+        page.close()
+
+
+def test_on_a_narrow_screen_everything_is_still_reached(admin: Tab) -> None:
+    page = admin.page
+    page.set_viewport_size({"width": 480, "height": 860})
+    page.get_by_title(re.compile("^Pods")).click()
+    expect(page.get_by_role("grid", name="Pods")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "only the table itself scrolls sideways"
+    admin.shot("narrow")
+    page.set_viewport_size({"width": 1360, "height": 860})
 
 
 def test_ten_thousand_pods_are_listed_and_scrolled(browser: BrowserContext, tmp_path: Path) -> None:

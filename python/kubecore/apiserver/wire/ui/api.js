@@ -61,10 +61,11 @@ export class Api {
     } while (token);
   }
 
-  // The events of a watch, in the batches in which they arrive.
+  // The events of a watch, in the batches in which they arrive; the first is empty and says that the watch stands.
   async *watch(path, { resourceVersion, query = {}, signal }) {
     const parameters = new URLSearchParams({ ...query, watch: "1", allowWatchBookmarks: "true", resourceVersion });
     const response = await this.fetch(`${path}?${parameters}`, { signal });
+    yield [];
     for await (const lines of linesOf(response.body)) {
       yield lines.filter(Boolean).map((line) => JSON.parse(line));
     }
