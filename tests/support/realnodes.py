@@ -15,7 +15,7 @@ from tests.support.kubectl import Kubectl
 from tests.support.processes import Up
 
 OUTSIDE = re.compile(r"ip netns exec (\S+)-outside")
-FETCH_SECONDS = 2.0
+FETCH_SECONDS = 10.0
 
 IMAGES = """\
 images:
@@ -70,9 +70,22 @@ class RealNodes:
         found = [match for line in self.up.process.output if (match := OUTSIDE.search(line))]
         return found[-1].group(1)
 
-    def fetch(self, url: str, *, of: str = "outside") -> str:
-        """What a page says, fetched in one of the cluster's namespaces; "" if nobody answers in time."""
-        command = ["ip", "netns", "exec", f"{self.name}-{of}", "curl", "-s", "--max-time", str(FETCH_SECONDS), url]
+    def fetch(self, url: str, *fields: str, of: str = "outside") -> str:
+        """What a page says, fetched (with `fields`: posted to) in one of the cluster's namespaces; "" if nobody answers in
+        time."""
+        posted = [word for field in fields for word in ("--data-urlencode", field)]
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            f"{self.name}-{of}",
+            "curl",
+            "-s",
+            "--max-time",
+            str(FETCH_SECONDS),
+            *posted,
+            url,
+        ]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     def fetch_until(self, url: str, done: Callable[[set[str]], bool], *, of: str = "outside") -> set[str]:
