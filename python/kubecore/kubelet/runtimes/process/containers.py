@@ -213,7 +213,7 @@ class Containers:
         if log is not None:
             await self._writer.run(log.reopen)
 
-    async def recover(self) -> None:
+    async def recover(self, *, adopt: bool) -> None:
         """After the daemon's restart: a container is the process of its pid and start time; the others have exited, who knows how."""
         self._known = self.records.load(lambda folder: None)
         for container_id, record in list(self._known.items()):
@@ -222,7 +222,7 @@ class Containers:
                 self._cgroups.kill(record.cgroup)
             if record.container.state is not ContainerState.RUNNING:
                 continue
-            child = spawn.adopt(record.container.pid, record.started_ticks)
+            child = spawn.adopt(record.container.pid, record.started_ticks) if adopt else None
             if child is None:
                 message = "the process ended while the container runtime was not running; its exit code is not known"
                 self._exited(container_id, spawn.Exit(spawn.EXIT_CODE_UNKNOWN, known=False), message)

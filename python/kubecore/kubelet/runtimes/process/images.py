@@ -98,7 +98,9 @@ class StoredImage(msgspec.Struct, frozen=True, kw_only=True):
 def _builtin() -> tuple[Row, ...]:
     shells = {"busybox": "sh", "alpine": "sh", "debian": "bash", "ubuntu": "bash", "bash": "bash", "python": "python3"}
     rows = [Row(name=name, root=HOST, args=(command,)) for name, command in shells.items()]
-    pause = Row(name="registry.k8s.io/pause", root=HOST, command=("sleep", "infinity"))
+    # Process 1 of a namespace hears only the signals that it asks for.
+    waiting = ("sh", "-c", "trap 'exit 0' TERM INT; sleep infinity & wait")
+    pause = Row(name="registry.k8s.io/pause", root=HOST, command=waiting)
     return (*rows, pause, msgspec.structs.replace(pause, name="k8s.gcr.io/pause"))
 
 

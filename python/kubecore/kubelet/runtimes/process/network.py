@@ -56,11 +56,6 @@ class Addresses:
             ipaddress.ip_network(pod_cidr)
         except ValueError as invalid:
             raise RuntimeFailure(RuntimeCode.INVALID_ARGUMENT, f"invalid pod CIDR: {invalid}") from invalid
-        if self._saved.pod_cidr:
-            raise RuntimeFailure(
-                RuntimeCode.FAILED_PRECONDITION,
-                f"the pod range is {self._saved.pod_cidr} and cannot become {pod_cidr} while the node runs",
-            )
         self._saved = _Saved(pod_cidr=pod_cidr)
         self._save()
 
@@ -116,11 +111,18 @@ class PodNetwork:
             message="Network plugin returns error: the node has no pod range yet",
         )
 
-    def set_range(self, pod_cidr: str) -> None:
-        """The range may be told again, not changed."""
-        if pod_cidr != self.addresses.pod_cidr:
-            self.addresses.set_range(pod_cidr)
-            self._make_bridge()
+    def set_range(self, pod_cidr: str, *, in_use: bool) -> None:
+        """The range may be told again; it changes only while no pod has an address of it."""
+        if pod_cidr == self.addresses.pod_cidr:
+            return
+        if in_use:
+            raise RuntimeFailure(
+                RuntimeCode.FAILED_PRECONDITION,
+                f"the pod range is {self.addresses.pod_cidr} and cannot become {pod_cidr} while pods have addresses of it",
+            )
+        self.addresses.set_range(pod_cidr)
+        self._remove_bridge()
+        self._make_bridge()
 
     def connect(self, sandbox_id: str, namespace: int, inside: Netlink, address: str) -> None:
         """`namespace`: the sandbox's network namespace; `inside`: a netlink socket in it."""
@@ -159,6 +161,15 @@ class PodNetwork:
         if self._ports_wanted:
             async with self._ports_lock:
                 await _apply_rules(host_port_rules(self._ports_wanted, self.bridge))
+
+    def _remove_bridge(self) -> None:
+        node = Netlink()
+        try:
+            index = node.index_of(self.bridge)
+            if index:
+                node.delete(index)
+        finally:
+            node.close()
 
     def _make_bridge(self) -> None:
         node = Netlink()

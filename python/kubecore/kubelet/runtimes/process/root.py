@@ -182,6 +182,8 @@ def _mount_cgroups(cgroups: list[tuple[str, int]]) -> None:
         target = f"/sys/fs/cgroup/{name}".rstrip("/")
         os.makedirs(target, exist_ok=True)
         syscalls.move_mount(handle, target)
+    if names != [""]:
+        _set_on("/sys/fs/cgroup", MOUNT_ATTR_RDONLY)
 
 
 def _place(handle: int, path: str, *, is_directory: bool) -> None:

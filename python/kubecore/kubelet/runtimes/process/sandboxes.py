@@ -50,14 +50,14 @@ class Sandboxes:
         self._pauses: dict[str, spawn.Child] = {}
         self._stopping: set[asyncio.Task[None]] = set()
 
-    async def recover(self) -> None:
-        """After a restart: what still holds its namespaces is ready, the rest is not."""
+    async def recover(self, *, adopt: bool) -> None:
+        """After a restart: what still holds its namespaces is ready, the rest is not. `adopt`: pids are those of this boot."""
         self._known = self.records.load(_release)
         for sandbox_id, record in self._known.items():
             if record.sandbox.state is not SandboxState.READY:
                 self._clear(record)
                 continue
-            if record.pause_pid:
+            if record.pause_pid and adopt:
                 holder = spawn.adopt(record.pause_pid, record.pause_started_ticks)
                 if holder is not None:
                     self._watch_pause(sandbox_id, holder)
@@ -68,10 +68,13 @@ class Sandboxes:
 
     def _has_lost(self, record: SandboxRecord) -> bool:
         """A namespace is gone: the node was started again, or the process that held the shared one ended."""
-        held = record.sandbox.network_namespace
-        return (bool(held) and not os.path.ismount(held)) or (
-            bool(record.pause_pid) and record.sandbox.id not in self._pauses
-        )
+        folder = self.folder(record.sandbox.id)
+        held = [folder / kind for kind in namespaces.FLAGS]
+        lost_pids = bool(record.pause_pid) and record.sandbox.id not in self._pauses
+        return lost_pids or any(each.exists() and not os.path.ismount(each) for each in held)
+
+    def have_addresses(self) -> bool:
+        return any(record.address for record in self._known.values())
 
     def all(self) -> list[Sandbox]:
         return [record.sandbox for record in self._known.values()]

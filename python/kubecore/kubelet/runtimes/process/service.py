@@ -116,9 +116,10 @@ class ProcessRuntime:
         self._importing = asyncio.Lock()
 
     async def recover(self) -> None:
-        """What an earlier daemon left."""
-        await self._sandboxes.recover()
-        await self._containers.recover()
+        """What an earlier daemon left. After the machine itself was started again a pid says nothing any more."""
+        same_boot = _is_same_boot(self._directory)
+        await self._sandboxes.recover(adopt=same_boot)
+        await self._containers.recover(adopt=same_boot)
 
     def close(self) -> None:
         """Containers go on. What is logged is written."""
@@ -141,8 +142,9 @@ class ProcessRuntime:
         return (Condition(type="RuntimeReady", status=True), self._network.condition())
 
     async def update_runtime_config(self, pod_cidr: str) -> None:
-        if pod_cidr:
-            self._network.set_range(pod_cidr.split(",")[0])
+        ranges = [each for each in pod_cidr.split(",") if each and ":" not in each]
+        if ranges:
+            self._network.set_range(ranges[0], in_use=self._sandboxes.have_addresses())
 
     # ── sandboxes ──
 
@@ -366,3 +368,12 @@ class ProcessRuntime:
     def release(self) -> None:
         """What the daemon mounted for itself."""
         hostroot.unmount_bases(self._directory)
+
+
+def _is_same_boot(directory: Path) -> bool:
+    """Whether what is written here was written since the machine started. From now on it is."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
+    file = directory / "boot"
+    same = file.exists() and file.read_text() == boot
+    file.write_text(boot)
+    return same

@@ -210,3 +210,16 @@ async def test_a_row_of_the_table_becomes_a_container(tmp_path: Path) -> None:
         assert (image.username, image.size_bytes > 0) == ("nobody", True)
         assert (await on_node.runtime.image_filesystem()).used_bytes > 0
         await on_node.runtime.pull_image("example.com/team/app:1", None)
+
+
+async def test_pause_waits_and_ends_when_it_is_told(tmp_path: Path) -> None:
+    async with node(tmp_path / "node") as on_node:
+        image = "registry.k8s.io/pause:3.10"
+        container = await on_node.created(await on_node.sandbox(), "", image=image, command=())
+        await on_node.runtime.start_container(container)
+        waiting = await on_node.runtime.exec_sync(
+            container, ["sh", "-c", "until ps -e -o comm= | grep -q sleep; do :; done"], 10
+        )
+        assert waiting.exit_code == 0
+        await on_node.runtime.stop_container(container, 30)
+        assert (await on_node.runtime.container_status(container)).exit_code == 0

@@ -172,14 +172,23 @@ def test_addresses_are_given_in_order_and_not_again_at_once(tmp_path: Path) -> N
         network.allocate([f"10.0.0.{n}" for n in range(2, 7)])
 
 
-async def test_a_range_is_given_once(pod_node: Node) -> None:
+async def test_a_range_stays_while_a_pod_has_an_address_of_it(pod_node: Node) -> None:
     await pod_node.runtime.update_runtime_config(POD_RANGE)
+    sandbox = await pod_node.sandbox(**IN_POD)
     with pytest.raises(RuntimeFailure) as failed:
         await pod_node.runtime.update_runtime_config("10.9.0.0/24")
     assert failed.value.code is RuntimeCode.FAILED_PRECONDITION
     with pytest.raises(RuntimeFailure) as failed:
         await pod_node.runtime.update_runtime_config("no range")
+    assert failed.value.code is RuntimeCode.FAILED_PRECONDITION
+    await pod_node.runtime.stop_pod_sandbox(sandbox)
+    with pytest.raises(RuntimeFailure) as failed:
+        await pod_node.runtime.update_runtime_config("no range")
     assert failed.value.code is RuntimeCode.INVALID_ARGUMENT
+    await pod_node.runtime.update_runtime_config("10.9.0.0/24,fd00::/64")
+    other = await pod_node.sandbox("other", **IN_POD)
+    assert (await pod_node.runtime.pod_sandbox_status(other)).ips == ("10.9.0.2",)
+    assert pod_node.run("ip", "-4", "-o", "addr", "show", "pods").split()[3] == "10.9.0.1/24"
 
 
 def test_rules_name_the_hosts_address_only_when_it_is_given() -> None:

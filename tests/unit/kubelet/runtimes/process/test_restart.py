@@ -88,6 +88,23 @@ async def test_images_and_addresses_are_known_again(pod_node: Node) -> None:
     assert first != second
 
 
+async def test_after_the_nodes_own_start_sandboxes_are_not_ready_and_containers_have_exited(pod_node: Node) -> None:
+    in_pod = await pod_node.sandbox("in-pod", security=SandboxSecurity())
+    on_node = await pod_node.sandbox("on-node")
+    container = await pod_node.started(on_node, "exec sleep 1000")
+    pid = (await pod_node.runtime.container_status(container)).pid
+    pod_node.kill()
+    for held in (f"{in_pod}/net", f"{on_node}/ipc"):
+        pod_node.run("umount", str(pod_node.root / "sandboxes" / held))
+    (pod_node.root / "boot").write_text("another")
+    await pod_node.start()
+    states = {each.id: each.state for each in await pod_node.runtime.list_pod_sandboxes()}
+    assert states == {in_pod: SandboxState.NOTREADY, on_node: SandboxState.NOTREADY}
+    ended = await pod_node.runtime.container_status(container)
+    assert (ended.state, ended.exit_code) == (ContainerState.EXITED, 255)
+    os.kill(pid, 9)
+
+
 async def test_an_unreadable_record_is_swept(on_node: Node) -> None:
     sandbox = await on_node.sandbox()
     on_node.kill()
