@@ -281,10 +281,14 @@ class Containers:
             each for each in observed.containers if each.state in (ContainerState.RUNNING, ContainerState.UNKNOWN)
         ]
         turns = _Turns(pod, [each.metadata.name for each in running]) if pods.has_sidecars(pod) else None
-        async with asyncio.TaskGroup() as tasks:
-            for each in running:
-                message = f"Stopping container {each.metadata.name}"
-                tasks.create_task(self.stop(pod, each, message=message, grace=grace, turn=turns))
+        stops = [
+            self.stop(pod, each, message=f"Stopping container {each.metadata.name}", grace=grace, turn=turns)
+            for each in running
+        ]
+        # One that cannot be stopped does not cut the others' grace short.
+        failures = [each for each in await asyncio.gather(*stops, return_exceptions=True) if each is not None]
+        if failures:
+            raise failures[0]
         for sandbox in observed.sandboxes:
             if sandbox.state is SandboxState.READY:
                 await self._runtime.stop_pod_sandbox(sandbox.id)

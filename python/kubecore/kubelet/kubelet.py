@@ -220,6 +220,8 @@ class Kubelet:
             tasks.create_task(self._source.run(), name="pods from the API")
             if self.configuration.static_pod_path:
                 tasks.create_task(self._static_pods().run(), name="static pods")
+            else:
+                self.pods.statics_are_known()
             rotation = LogRotation(self.runtime, self.configuration, self.clock, running=self.running_containers)
             tasks.create_task(rotation.run(), name="log rotation")
             tasks.create_task(self.images_collected.run(), name="image collection")
@@ -253,6 +255,7 @@ class Kubelet:
             self.clock,
             put=put,
             drop=self.pods.drop,
+            known=self.pods.statics_are_known,
             check_seconds=float(self.configuration.file_check_frequency),
         )
 

@@ -48,6 +48,7 @@ class PodManager:
         self._workers: dict[str, Worker] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._waiting: dict[str, Object] = {}
+        self._statics_are_known = False
         self.make_worker: MakeWorker
         self.node: Callable[[], Object | None] = lambda: None
 
@@ -126,7 +127,7 @@ class PodManager:
             static = self._find(metadata["namespace"], metadata["name"])
             if static is not None:
                 self.wake(static["metadata"]["uid"])
-            else:
+            elif self._statics_are_known:
                 self._delete_soon(pod)
             return
         uid = metadata["uid"]
@@ -156,6 +157,13 @@ class PodManager:
         worker = self._workers.get(uid)
         if worker is not None:
             worker.remove()
+
+    def statics_are_known(self) -> None:
+        """The directory has been read: mirrors that show nothing may go."""
+        self._statics_are_known = True
+        for (namespace, name), mirror in list(self._mirrors.items()):
+            if self._find(namespace, name) is None:
+                self._delete_soon(mirror)
 
     def start_waiting(self) -> None:
         """Starts workers for new pods, the oldest first: who came first is let in first."""

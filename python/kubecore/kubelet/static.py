@@ -91,13 +91,16 @@ class StaticPods:
         *,
         put: Callable[[Object], None],
         drop: Callable[[Object], None],
+        known: Callable[[], None],
         check_seconds: float,
     ) -> None:
+        """`known` is called once all files have been read for the first time."""
         self._directory = directory
         self._node_name = node_name
         self._clock = clock
         self._put = put
         self._drop = drop
+        self._all_known = known
         self._check_seconds = check_seconds
         self._known: dict[str, Object] = {}
         self._changed = asyncio.Event()
@@ -105,6 +108,8 @@ class StaticPods:
     async def run(self) -> None:
         """Until cancelled."""
         watch = self._watch()
+        self.look()
+        self._all_known()
         try:
             while True:
                 self._changed.clear()

@@ -128,8 +128,9 @@ class Worker:
     def update(self, pod: Object) -> None:
         """The source has a newer pod."""
         before = self._grace_seconds()
+        if _wanted(pod) != _wanted(self.pod):
+            self._prepared = False
         self.pod = pod
-        self._prepared = False
         if pod["metadata"].get("deletionTimestamp"):
             self._begin_ending()
             if self._grace_seconds() < before:
@@ -485,6 +486,12 @@ class Worker:
         await parts.volumes.unmount(self.uid)
         if not self._removed and not self._is_rejected:
             parts.statuses.set(self.pod, ended_status(self.pod, self._status(is_ended=True)))
+
+
+def _wanted(pod: Object) -> tuple[object, ...]:
+    """What volumes and probes are made from."""
+    metadata = pod["metadata"]
+    return pod["spec"], metadata.get("labels"), metadata.get("annotations")
 
 
 def _is_up(observed: Observed) -> bool:

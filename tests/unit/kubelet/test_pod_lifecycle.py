@@ -624,3 +624,21 @@ def test_a_pod_that_waits_for_its_image_holds_nobody_up(tmp_path: Path) -> None:
             assert here.runtime.calls_of("pull_image") == 20
 
     virtual_loop.run(story())
+
+
+def test_a_container_that_cannot_be_stopped_does_not_cut_the_others_grace_short(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as here:
+            here.runtime.programs["slow"] = Program(stop_seconds=5, stop_exit_code=0)
+            here.create(pod("web", container("app"), container("slow")))
+            await here.pass_time(2)
+            here.runtime.fail("stop_container", RuntimeFailure(RuntimeCode.UNKNOWN, "no"))
+            await here.delete()
+            ended = None
+            while here.exists():
+                await here.pass_time(0.5)
+                ended = next(iter(here.runtime.named("slow")), ended)
+            assert ended is not None
+            assert ended.exit_code == 0
+
+    virtual_loop.run(story())

@@ -117,3 +117,26 @@ def test_a_static_pod_runs_without_an_api_server(tmp_path: Path) -> None:
             assert here.status(f"etcd-{NODE}")["phase"] == "Running"
 
     virtual_loop.run(story())
+
+
+def test_a_mirror_outlives_its_kubelet_and_goes_when_its_file_is_gone(tmp_path: Path) -> None:
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+
+    async def story() -> None:
+        (manifests / "etcd.yaml").write_text(MANIFEST)
+        async with world(tmp_path, staticPodPath=str(manifests)) as here:
+            await here.pass_time(5)
+            uid = here.pod(f"etcd-{NODE}")["metadata"]["uid"]
+            await here.kill()
+            here.start()
+            await here.pass_time(30)
+            assert here.pod(f"etcd-{NODE}")["metadata"]["uid"] == uid
+            await here.kill()
+            (manifests / "etcd.yaml").unlink()
+            here.start()
+            await here.pass_time(60)
+            assert not here.exists(f"etcd-{NODE}")
+            assert here.runtime.containers == {}
+
+    virtual_loop.run(story())
