@@ -138,9 +138,25 @@ def _writes(handle: int) -> Take:
 
 
 async def _typed() -> Give:
-    """Read on a thread: standard input may be a file, for which no loop waits."""
-    while piece := await asyncio.to_thread(os.read, sys.stdin.fileno(), PIECE_BYTES):
+    """Waits on the loop and on no thread: when the command has ended, nobody is left reading."""
+    handle = sys.stdin.fileno()
+    while True:
+        # A plain file can always be read, and no loop waits for it.
+        with contextlib.suppress(PermissionError):
+            await _readable(handle)
+        piece = os.read(handle, PIECE_BYTES)
+        if not piece:
+            return
         yield piece
+
+
+async def _readable(handle: int) -> None:
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(handle, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(handle)
 
 
 @contextlib.contextmanager
