@@ -28,8 +28,9 @@ class Kubectl:
     """One kubectl against one cluster."""
 
     def __init__(self, kubeconfig: Path, version: str = "") -> None:
+        self.version = version
         self._path = find(version)
-        self._environment = {
+        self.environment = {
             "KUBECONFIG": str(kubeconfig),
             "HOME": str(kubeconfig.parent),
             "PATH": os.environ["PATH"],
@@ -41,7 +42,7 @@ class Kubectl:
         """Runs it; `code` is the exit code it must have, None for any."""
         done = subprocess.run(
             [self._path, *arguments],
-            env=self._environment | environment,
+            env=self.environment | environment,
             input=stdin,
             capture_output=True,
             text=True,
@@ -57,7 +58,7 @@ class Kubectl:
         """Starts one that goes on, such as `get -w`; the caller ends it."""
         return subprocess.Popen(
             [self._path, *arguments],
-            env=self._environment,
+            env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
