@@ -304,7 +304,7 @@ def test_a_kubelet_that_is_killed_takes_no_readiness_and_leaves_no_volume(cluste
     volumes = Path(cluster.up.directory, "data", "nodes", "node-0", "kubelet", "pods")
     uid = cluster.kubectl("get", "pod", "kept", "-o=jsonpath={.metadata.uid}").stdout
     assert uid in os.listdir(volumes)
-    os.kill(_kubelet(cluster), signal.SIGKILL)
+    _signal_kubelet(cluster, signal.SIGKILL)
     cluster.kubectl("delete", "pod", "reader", "--ignore-not-found", "--wait=true", "--timeout=60s")
     after = _status(cluster, "kept")
     assert after["containerStatuses"] == before["containerStatuses"]
@@ -313,14 +313,42 @@ def test_a_kubelet_that_is_killed_takes_no_readiness_and_leaves_no_volume(cluste
     _until(lambda: uid in os.listdir(volumes), False)
 
 
+def test_a_node_that_goes_down_ends_its_pods_with_grace(cluster: RealNodes) -> None:
+    """Last in this file: it ends every pod of the node."""
+    configuration = Path(cluster.up.directory, "data", "nodes", "node-0", "kubelet.yaml")
+    given = yaml.safe_load(configuration.read_text())
+    configuration.write_text(yaml.safe_dump({**given, "shutdownGracePeriod": "20s"}))
+    before = _signal_kubelet(cluster, signal.SIGKILL)
+    _until(lambda: _kubelet(cluster) not in (0, before), True)
+    _apply(cluster, _pod("last", "sh", "-c", "trap 'echo farewell; exit 0' TERM; while :; do sleep 0.1; done"))
+    _wait(cluster, "last", "condition=Ready")
+    _signal_kubelet(cluster, signal.SIGTERM)
+    cluster.kubectl("wait", "--for=jsonpath={.status.reason}=Terminated", "pod/last", "--timeout=60s")
+    status = _status(cluster, "last")
+    assert (status["phase"], status["message"]) == (
+        "Failed",
+        "Pod was terminated in response to imminent node shutdown.",
+    )
+    assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    assert "Shutdown manager detected shutdown event" in _events(cluster, "node-0", "NodeShutdown")
+
+
 def _capabilities() -> int:
     """This process's effective ones, as bits."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("CapEff")), 16)
 
 
+def _signal_kubelet(cluster: RealNodes, number: signal.Signals) -> int:
+    """Gives its process id."""
+    process = _kubelet(cluster)
+    assert process > 0, "no kubelet of this cluster runs"
+    os.kill(process, number)
+    return process
+
+
 def _kubelet(cluster: RealNodes) -> int:
-    """The process of this cluster's kubelet."""
+    """The process of this cluster's kubelet, 0 while there is none."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -328,4 +356,4 @@ def _kubelet(cluster: RealNodes) -> int:
             continue
         if "kubelet" in words and any(word.startswith(f"--root-dir={cluster.up.directory}") for word in words):
             return int(entry.name)
-    raise AssertionError("no kubelet of this cluster runs")
+    return 0
