@@ -93,7 +93,7 @@ class Node:
                 await self.runtime.version()
             except RuntimeFailure:
                 assert self._daemon is not None
-                assert self._daemon.poll() is None, read(self.directory / "daemon.log")
+                assert self._daemon.poll() is None, read(self._log.name)
                 return False
             return True
 
@@ -104,11 +104,26 @@ class Node:
         self._daemon.send_signal(signal.SIGKILL)
         self._daemon.wait()
 
-    async def remove(self) -> None:
+    @contextlib.asynccontextmanager
+    async def for_a_test(self, directory: Path) -> AsyncIterator[None]:
+        """A client of this test's loop, a directory of its own; pods that it leaves are removed."""
+        self.directory = directory
+        self.runtime = connect(self.socket)
+        if self._daemon is None:
+            await self.start()
+        try:
+            yield
+        finally:
+            await self._clear()
+            await self.runtime.close()
+
+    async def _clear(self) -> None:
         with contextlib.suppress(RuntimeFailure):
             for sandbox in await self.runtime.list_pod_sandboxes():
                 await self.runtime.remove_pod_sandbox(sandbox.id)
-        await self.runtime.close()
+
+    def close(self) -> None:
+        """The daemon, and whatever a failed test has left."""
         if self._daemon is not None:
             self._daemon.terminate()
             self._daemon.wait()
@@ -195,10 +210,10 @@ def read(path: str | Path) -> str:
 async def node(directory: Path, *arguments: str) -> AsyncIterator[Node]:
     made = Node(directory, *arguments)
     try:
-        await made.start()
-        yield made
+        async with made.for_a_test(directory):
+            yield made
     finally:
-        await made.remove()
+        made.close()
 
 
 def log_lines(path: str | Path) -> list[tuple[str, str, str]]:

@@ -122,8 +122,10 @@ class ProcessRuntime:
         await self._containers.recover(adopt=same_boot)
 
     def close(self) -> None:
-        """Containers go on. What is logged is written."""
+        """Containers go on, with what is mounted for them. What is logged is written."""
         self._writer.close()
+        if not self._containers.all():
+            hostroot.unmount_bases(self._directory)
 
     def subscribe(self) -> Subscription:
         subscription = Subscription()
@@ -364,10 +366,6 @@ class ProcessRuntime:
         )
         for subscription in self._subscriptions:
             subscription.give(event)
-
-    def release(self) -> None:
-        """What the daemon mounted for itself."""
-        hostroot.unmount_bases(self._directory)
 
 
 def _is_same_boot(directory: Path) -> bool:

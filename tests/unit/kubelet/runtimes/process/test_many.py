@@ -42,18 +42,18 @@ def _handles(pid: int) -> int:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_many_pods_come_and_go_and_leave_nothing(pod_node: Node, seed: int) -> None:
-    await pod_node.runtime.remove_pod_sandbox(await pod_node.sandbox("warm", security=SHARED))
-    await _live(pod_node, "warm-too", random.Random(0))
-    before = (_mounts(pod_node), _handles(pod_node.daemon_pid))
-    await asyncio.gather(*(_live(pod_node, f"pod-{n}", random.Random(seed * 1000 + n)) for n in range(PODS)))
-    assert await pod_node.runtime.list_pod_sandboxes() == []
-    assert await pod_node.runtime.list_containers() == []
-    assert detect().processes(pod_node.cgroup_root) == []
+async def test_many_pods_come_and_go_and_leave_nothing(own_pod_node: Node, seed: int) -> None:
+    await own_pod_node.runtime.remove_pod_sandbox(await own_pod_node.sandbox("warm", security=SHARED))
+    await _live(own_pod_node, "warm-too", random.Random(0))
+    before = (_mounts(own_pod_node), _handles(own_pod_node.daemon_pid))
+    await asyncio.gather(*(_live(own_pod_node, f"pod-{n}", random.Random(seed * 1000 + n)) for n in range(PODS)))
+    assert await own_pod_node.runtime.list_pod_sandboxes() == []
+    assert await own_pod_node.runtime.list_containers() == []
+    assert detect().processes(own_pod_node.cgroup_root) == []
 
     async def is_clean() -> bool:
-        left = (_mounts(pod_node), _handles(pod_node.daemon_pid))
-        return left == before and "veth" not in pod_node.run("ip", "-o", "link")
+        left = (_mounts(own_pod_node), _handles(own_pod_node.daemon_pid))
+        return left == before and "veth" not in own_pod_node.run("ip", "-o", "link")
 
     await until(is_clean)
 
@@ -70,29 +70,29 @@ async def _begin(node: Node, name: str, randomness: random.Random) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_a_daemon_killed_at_any_step_leaves_nothing_that_the_next_does_not_know(
-    pod_node: Node, seed: int
+    own_pod_node: Node, seed: int
 ) -> None:
     """Every process belongs to what is listed; when that is removed, nothing is left."""
     randomness = random.Random(seed)
-    await pod_node.runtime.remove_pod_sandbox(await pod_node.sandbox("warm", security=SHARED))
-    await pod_node.created(await pod_node.sandbox("warm-too"), "true")
-    before = _mounts(pod_node)
-    working = [asyncio.ensure_future(_begin(pod_node, f"pod-{n}", random.Random(seed * 100 + n))) for n in range(6)]
+    await own_pod_node.runtime.remove_pod_sandbox(await own_pod_node.sandbox("warm", security=SHARED))
+    await own_pod_node.created(await own_pod_node.sandbox("warm-too"), "true")
+    before = _mounts(own_pod_node)
+    working = [asyncio.ensure_future(_begin(own_pod_node, f"pod-{n}", random.Random(seed * 100 + n))) for n in range(6)]
     await asyncio.sleep(randomness.uniform(0.02, 0.4))
-    pod_node.kill()
+    own_pod_node.kill()
     for outcome in await asyncio.gather(*working, return_exceptions=True):
         assert outcome is None or isinstance(outcome, RuntimeFailure), outcome
-    await pod_node.start()
-    running = {each.pid for each in await pod_node.runtime.list_containers() if each.pid}
-    assert {pid for pid in detect().processes(pod_node.cgroup_root) if _name_of(pid) != "pause"} <= running
-    for sandbox in await pod_node.runtime.list_pod_sandboxes():
-        await pod_node.runtime.remove_pod_sandbox(sandbox.id)
-    assert await pod_node.runtime.list_containers() == []
-    assert detect().processes(pod_node.cgroup_root) == []
+    await own_pod_node.start()
+    running = {each.pid for each in await own_pod_node.runtime.list_containers() if each.pid}
+    assert {pid for pid in detect().processes(own_pod_node.cgroup_root) if _name_of(pid) != "pause"} <= running
+    for sandbox in await own_pod_node.runtime.list_pod_sandboxes():
+        await own_pod_node.runtime.remove_pod_sandbox(sandbox.id)
+    assert await own_pod_node.runtime.list_containers() == []
+    assert detect().processes(own_pod_node.cgroup_root) == []
 
     async def is_clean() -> bool:
-        left = [each for each in _mounts(pod_node) if each not in before]
-        return left == [] and "veth" not in pod_node.run("ip", "-o", "link")
+        left = [each for each in _mounts(own_pod_node) if each not in before]
+        return left == [] and "veth" not in own_pod_node.run("ip", "-o", "link")
 
     await until(is_clean)
 

@@ -37,14 +37,14 @@ SERVE = {"command": ("/usr/bin/python3", "-c", ANSWER)}
 ASK = "import socket, sys; print(socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).recv(99).decode())"
 
 
-async def test_without_a_pod_range_the_network_is_not_ready(on_node: Node) -> None:
-    conditions = {each.type: each for each in await on_node.runtime.status()}
+async def test_without_a_pod_range_the_network_is_not_ready(own_node: Node) -> None:
+    conditions = {each.type: each for each in await own_node.runtime.status()}
     assert conditions["RuntimeReady"].status
     assert not conditions["NetworkReady"].status
     with pytest.raises(RuntimeFailure, match="no pod range"):
-        await on_node.sandbox(**IN_POD)
-    await on_node.runtime.update_runtime_config(POD_RANGE)
-    assert all(each.status for each in await on_node.runtime.status())
+        await own_node.sandbox(**IN_POD)
+    await own_node.runtime.update_runtime_config(POD_RANGE)
+    assert all(each.status for each in await own_node.runtime.status())
 
 
 async def test_a_pod_has_an_address_a_default_route_and_loopback(pod_node: Node) -> None:
@@ -172,23 +172,23 @@ def test_addresses_are_given_in_order_and_not_again_at_once(tmp_path: Path) -> N
         network.allocate([f"10.0.0.{n}" for n in range(2, 7)])
 
 
-async def test_a_range_stays_while_a_pod_has_an_address_of_it(pod_node: Node) -> None:
-    await pod_node.runtime.update_runtime_config(POD_RANGE)
-    sandbox = await pod_node.sandbox(**IN_POD)
+async def test_a_range_stays_while_a_pod_has_an_address_of_it(own_pod_node: Node) -> None:
+    await own_pod_node.runtime.update_runtime_config(POD_RANGE)
+    sandbox = await own_pod_node.sandbox(**IN_POD)
     with pytest.raises(RuntimeFailure) as failed:
-        await pod_node.runtime.update_runtime_config("10.9.0.0/24")
+        await own_pod_node.runtime.update_runtime_config("10.9.0.0/24")
     assert failed.value.code is RuntimeCode.FAILED_PRECONDITION
     with pytest.raises(RuntimeFailure) as failed:
-        await pod_node.runtime.update_runtime_config("no range")
+        await own_pod_node.runtime.update_runtime_config("no range")
     assert failed.value.code is RuntimeCode.FAILED_PRECONDITION
-    await pod_node.runtime.stop_pod_sandbox(sandbox)
+    await own_pod_node.runtime.stop_pod_sandbox(sandbox)
     with pytest.raises(RuntimeFailure) as failed:
-        await pod_node.runtime.update_runtime_config("no range")
+        await own_pod_node.runtime.update_runtime_config("no range")
     assert failed.value.code is RuntimeCode.INVALID_ARGUMENT
-    await pod_node.runtime.update_runtime_config("10.9.0.0/24,fd00::/64")
-    other = await pod_node.sandbox("other", **IN_POD)
-    assert (await pod_node.runtime.pod_sandbox_status(other)).ips == ("10.9.0.2",)
-    assert pod_node.run("ip", "-4", "-o", "addr", "show", "pods").split()[3] == "10.9.0.1/24"
+    await own_pod_node.runtime.update_runtime_config("10.9.0.0/24,fd00::/64")
+    other = await own_pod_node.sandbox("other", **IN_POD)
+    assert (await own_pod_node.runtime.pod_sandbox_status(other)).ips == ("10.9.0.2",)
+    assert own_pod_node.run("ip", "-4", "-o", "addr", "show", "pods").split()[3] == "10.9.0.1/24"
 
 
 def test_rules_name_the_hosts_address_only_when_it_is_given() -> None:
