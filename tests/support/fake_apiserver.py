@@ -363,7 +363,10 @@ def merge_status_lists(current: Object, body: Object) -> None:
     if "conditions" in status:
         known = {each["type"]: each for each in (current.get("status") or {}).get("conditions") or ()}
         for change in status["conditions"]:
-            known[change["type"]] = merge(known.get(change["type"], {}), change)
+            if change.get("$patch") == "delete":
+                known.pop(change["type"], None)
+            else:
+                known[change["type"]] = merge(known.get(change["type"], {}), change)
         status["conditions"] = list(known.values())
     for name in ("podIPs", "hostIPs", "addresses"):
         if isinstance(status.get(name), list):

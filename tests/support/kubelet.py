@@ -17,9 +17,11 @@ from kubecore.api.scheme import core
 from kubecore.client import Client
 from kubecore.kubelet.configuration import KubeletConfiguration, convert
 from kubecore.kubelet.kubelet import Kubelet, Place
+from kubecore.kubelet.resources import Enforcement, container_resources
 from kubecore.kubelet.runtimes.protocol import (
     ContainerConfig,
     ContainerMetadata,
+    LinuxResources,
     NamespaceOptions,
     SandboxConfig,
     SandboxSecurity,
@@ -59,6 +61,7 @@ class FakeVolumes:
 class FakeSettings:
     def __init__(self) -> None:
         self.released: list[str] = []
+        self.resized: list[str] = []
         self.failure: Exception | None = None
 
     async def prepare(self, pod: Object, sandbox: SandboxConfig) -> SandboxConfig:
@@ -75,8 +78,15 @@ class FakeSettings:
             mounts=context.mounts,
             labels=context.labels,
             annotations=context.annotations,
+            resources=self.resources(pod, container),
             log_path=context.log_path,
         )
+
+    def resources(self, pod: Object, container: Object) -> LinuxResources:
+        return container_resources(pod, container, Enforcement(memory_capacity_bytes=8 << 30))
+
+    async def resize(self, pod: Object) -> None:
+        self.resized.append(pod["metadata"]["uid"])
 
     async def container_stopped(self, uid: str, container_id: str) -> None:
         return None

@@ -22,19 +22,20 @@ def admit(pod: Object, others: Sequence[Object], node: Object | None) -> Rejecti
     """`others`: the pods that take the node's resources already. A node that is not known yet takes everybody."""
     if node is None:
         return None
-    for check in (_fits, _matches_node, _ports_free, _tolerates):
+    for check in (fits, _matches_node, _ports_free, _tolerates):
         rejection = check(pod, others, node)
         if rejection is not None:
             return rejection
     return None
 
 
-def _number(name: str, amount: Any) -> int:
+def number_of(name: str, amount: Any) -> int:
     exact = quantity.of(amount)
     return int((exact * 1000).to_integral_value("ROUND_CEILING")) if name in MILLI else quantity.value(amount)
 
 
-def _fits(pod: Object, others: Sequence[Object], node: Object) -> Rejection | None:
+def fits(pod: Object, others: Sequence[Object], node: Object) -> Rejection | None:
+    """None: there is room beside the others."""
     allocatable = node.get("status", {}).get("allocatable") or {}
     if not allocatable:
         return None
@@ -42,11 +43,11 @@ def _fits(pod: Object, others: Sequence[Object], node: Object) -> Rejection | No
         return _short("pods", 1, len(others), quantity.value(allocatable["pods"]))
     wanted = amounts.pod_amounts(pod, "requests")
     for name, amount in wanted.items():
-        asked = _number(name, amount)
+        asked = number_of(name, amount)
         if asked == 0 or (name not in allocatable and "/" not in name and not name.startswith("hugepages-")):
             continue
-        used = sum(_number(name, amounts.pod_amounts(each, "requests").get(name, "0")) for each in others)
-        capacity = _number(name, allocatable.get(name, "0"))
+        used = sum(number_of(name, amounts.pod_amounts(each, "requests").get(name, "0")) for each in others)
+        capacity = number_of(name, allocatable.get(name, "0"))
         if asked > capacity - used:
             return _short(name, asked, used, capacity)
     return None

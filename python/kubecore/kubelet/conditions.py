@@ -11,7 +11,15 @@ from kubecore.api.meta import Object
 from kubecore.kubelet import pods
 from kubecore.kubelet.pods import Kind
 
-OWNED = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+OWNED = (
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    "PodResizePending",
+    "PodResizeInProgress",
+)
 SHARED = ("DisruptionTarget",)
 """Set by the kubelet once, and kept."""
 

@@ -22,6 +22,7 @@ from kubecore.kubelet.resources import Enforcement, container_resources
 from kubecore.kubelet.runtimes.protocol import (
     ContainerConfig,
     ContainerMetadata,
+    LinuxResources,
     Mount,
     MountPropagation,
     SandboxConfig,
@@ -111,6 +112,13 @@ class ContainerSettings:
             resources=container_resources(pod, container, self._enforcement),
             security=container_security(pod, container, image_uid=uid, image_user=user, target_id=context.target_id),
         )
+
+    def resources(self, pod: Object, container: Object) -> LinuxResources:
+        return container_resources(pod, container, self._enforcement)
+
+    async def resize(self, pod: Object) -> None:
+        if self._cgroups is not None:
+            self._cgroups.ensure(pod)
 
     async def container_stopped(self, uid: str, container_id: str) -> None:
         """Nothing: parts of volumes are mounted per container name and serve its next attempt; they go with the pod."""

@@ -25,7 +25,7 @@ from kubecore.kubelet.container_status import IMAGE_ANNOTATION
 from kubecore.kubelet.directories import Directories
 from kubecore.kubelet.images import Images, StartFailure
 from kubecore.kubelet.lifecycle import HookFailure, Hooks
-from kubecore.kubelet.plan import HASH_ANNOTATION, KillReason, Observed, Start
+from kubecore.kubelet.plan import HASH_ANNOTATION, KillReason, Observed, Resize, Start
 from kubecore.kubelet.pods import Kind
 from kubecore.kubelet.runtime_view import RuntimeView
 from kubecore.kubelet.runtimes.protocol import (
@@ -238,6 +238,17 @@ class Containers:
         message_path = container.get("terminationMessagePath") or "/dev/termination-log"
         kept = self._directories.new_termination_log(pod, container["name"])
         yield Mount(container_path=message_path, host_path=str(kept))
+
+    # ── resize ──
+
+    async def resize(self, pod: Object, resizes: Sequence[Resize]) -> None:
+        """The pod's cgroup first: it must hold its containers'. Raises RuntimeFailure, OSError."""
+        if not resizes:
+            return
+        await self._settings.resize(pod)
+        for each in resizes:
+            await whole(self._runtime.update_container_resources(each.container.id, each.resources))
+            await self._view.refresh(each.container.id)
 
     # ── stop ──
 

@@ -29,6 +29,7 @@ from kubecore.kubelet.lifecycle import Hooks, HttpGet, http_get
 from kubecore.kubelet.log_rotation import LogRotation
 from kubecore.kubelet.node_status import NodeStatus
 from kubecore.kubelet.pod_manager import PodManager
+from kubecore.kubelet.resize import refusal
 from kubecore.kubelet.rooms import furnish
 from kubecore.kubelet.runtime_view import RuntimeView
 from kubecore.kubelet.runtimes.protocol import Container, ContainerState, Runtime, RuntimeFailure
@@ -194,17 +195,21 @@ class Kubelet:
             host_ips=lambda: self.node_status.addresses,
             network_problem=self.node_status.network_problem,
             admit=self._admit,
+            refuse_resize=lambda pod: refusal(pod, self._others(pod), self.node_status.node),
             reconcile_mirror=self.pods.reconcile_mirror,
             sync_seconds=float(configuration.sync_frequency),
         )
         return lambda pod, admitted: Worker(pod, parts, admitted=admitted)
 
     def _admit(self, pod: Object) -> Rejection | None:
-        others = [each for each in self.pods.active() if each["metadata"]["uid"] != pod["metadata"]["uid"]]
+        others = self._others(pod)
         rejection = admit(pod, others, self.node_status.node)
         for ask in self.rooms.admissions:
             rejection = rejection or ask(pod, others)
         return rejection
+
+    def _others(self, pod: Object) -> list[Object]:
+        return [each for each in self.pods.active() if each["metadata"]["uid"] != pod["metadata"]["uid"]]
 
     # ── running ──
 

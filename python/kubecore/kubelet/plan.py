@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kubecore.api.meta import Object
-from kubecore.kubelet import pods
+from kubecore.kubelet import pods, resize
 from kubecore.kubelet.pods import Kind
-from kubecore.kubelet.runtimes.protocol import Container, ContainerState, Sandbox, SandboxState
+from kubecore.kubelet.runtimes.protocol import Container, ContainerState, LinuxResources, Sandbox, SandboxState
 from kubecore.kubelet.seams import ProbeKind
 
 HASH_ANNOTATION = "io.kubernetes.container.hash"
@@ -58,6 +58,14 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """A running container that is to have other resources."""
+
+    container: Container
+    resources: LinuxResources
+
+
+@dataclass(frozen=True, slots=True)
 class Delay:
     """A container that waits in CrashLoopBackOff."""
 
@@ -76,12 +84,13 @@ class Plan:
     stop_pod: bool = False
     kills: list[Kill] = field(default_factory=list)
     starts: list[Start] = field(default_factory=list)
+    resizes: list[Resize] = field(default_factory=list)
     delays: list[Delay] = field(default_factory=list)
     held_until: list[float] = field(default_factory=list)
 
     @property
     def is_nothing(self) -> bool:
-        return not (self.stop_pod or self.kills or self.starts or self.sandbox_attempt is not None)
+        return not (self.stop_pod or self.kills or self.starts or self.resizes or self.sandbox_attempt is not None)
 
     @property
     def look_at(self) -> float | None:
@@ -127,9 +136,17 @@ def sandbox_change(pod: Object, observed: Observed) -> tuple[bool, int]:
 
 
 def plan(
-    pod: Object, observed: Observed, *, probe: ProbeResult, pause: Pause, held: Mapping[str, float], now: float
+    pod: Object,
+    observed: Observed,
+    *,
+    probe: ProbeResult,
+    pause: Pause,
+    held: Mapping[str, float],
+    resources: Callable[[Object], LinuxResources],
+    now: float,
 ) -> Plan:
-    """For a pod that is not being ended. `held`: containers whose start has failed, and when to try again."""
+    """For a pod that is not being ended. `held`: containers whose start has failed, and when to try again. `resources`:
+    what a container is to have."""
     needed, attempt = sandbox_change(pod, observed)
     made = Plan(sandbox=None if needed else observed.sandbox)
     if needed:
@@ -138,6 +155,8 @@ def plan(
         _plan_ephemeral(made, pod, observed)
         if _plan_init(made, pod, observed, probe):
             _plan_regular(made, pod, observed, probe)
+    if not made.stop_pod:
+        _plan_resizes(made, pod, observed, resources)
     _hold_back(made, pause, held, now)
     return made
 
@@ -318,6 +337,27 @@ def _plan_regular(made: Plan, pod: Object, observed: Observed, probe: ProbeResul
         made.starts.clear()
         return
     made.starts.extend(starts)
+
+
+def _plan_resizes(made: Plan, pod: Object, observed: Observed, resources: Callable[[Object], LinuxResources]) -> None:
+    """In place, or by a new run where the container's resizePolicy wants one."""
+    killed = {each.container.id for each in made.kills}
+    for kind in (Kind.INIT, Kind.REGULAR):
+        for container in pods.containers(pod, kind):
+            latest = observed.latest(container["name"])
+            if latest is None or latest.state is not ContainerState.RUNNING or latest.id in killed:
+                continue
+            if kind is Kind.INIT and not pods.is_sidecar(container):
+                continue
+            wanted = resources(container)
+            names = resize.changed(container, latest, wanted)
+            if not names:
+                continue
+            if resize.needs_restart(container, names):
+                made.kills.append(Kill(latest, f"Container {container['name']} resize requires restart"))
+                made.starts.append(Start(kind, container, latest))
+            else:
+                made.resizes.append(Resize(latest, wanted))
 
 
 def _why_kill(container: Object, latest: Container, probe: ProbeResult) -> tuple[str, KillReason] | None:

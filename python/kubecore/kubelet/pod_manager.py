@@ -94,13 +94,12 @@ class PodManager:
         return self.mirror_of(pod)
 
     def active(self) -> list[Object]:
-        """Pods that take the node's resources: admitted and not ended."""
+        """Pods that take the node's resources: admitted and not ended, with what they have been given."""
         kept = []
         for uid, worker in self._workers.items():
-            pod = self._pods.get(uid)
-            said = self._status(uid) or (pod or {}).get("status") or {}
-            if pod is not None and worker.is_admitted and said.get("phase") not in TERMINAL:
-                kept.append(pod)
+            said = self._status(uid) or worker.pod.get("status") or {}
+            if uid in self._pods and worker.is_admitted and said.get("phase") not in TERMINAL:
+                kept.append(worker.pod)
         return kept
 
     def wake(self, uid: str) -> None:

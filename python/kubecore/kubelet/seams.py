@@ -17,6 +17,7 @@ from kubecore.kubelet.runtimes.protocol import (
     Container,
     ContainerConfig,
     Image,
+    LinuxResources,
     Mount,
     RegistryAuth,
     Sandbox,
@@ -129,6 +130,14 @@ class ContainerSettings(Protocol):
 
     async def container(self, pod: Object, container: Object, context: ContainerContext) -> ContainerConfig:
         """The whole configuration of one container (of any kind). Raises ConfigurationFailure."""
+        ...
+
+    def resources(self, pod: Object, container: Object) -> LinuxResources:
+        """What a container is given and held to."""
+        ...
+
+    async def resize(self, pod: Object) -> None:
+        """Gives the pod's cgroup what its containers have now. Raises OSError: less than what is in use."""
         ...
 
     async def container_stopped(self, uid: str, container_id: str) -> None:

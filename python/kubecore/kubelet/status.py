@@ -36,6 +36,7 @@ class StatusInput:
     waiting: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     messages: Messages = lambda container: container.message
     eviction: Eviction | None = None
+    more_conditions: Sequence[Object] = ()
     is_ended: bool = False
 
 
@@ -61,7 +62,7 @@ def pod_status(given: StatusInput) -> Object:
     foreign = [each for each in pod.get("status", {}).get("conditions") or () if each["type"] not in conditions.OWNED]
     foreign = _disrupted(foreign, given)
     needed, _ = sandbox_change(pod, given.observed)
-    owned = conditions.owned(pod, counted, foreign, phase=phase, sandbox=not needed)
+    owned = [*given.more_conditions, *conditions.owned(pod, counted, foreign, phase=phase, sandbox=not needed)]
     status["conditions"] = foreign + [{**each, "observedGeneration": status["observedGeneration"]} for each in owned]
     for kind, statuses in lists.items():
         if statuses:

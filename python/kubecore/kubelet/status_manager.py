@@ -218,4 +218,6 @@ def _changed_conditions(written: list[Object] | tuple[()], wanted: list[Object])
         if known != each:
             gone = {name: None for name in known if name not in each}
             changed.append({**each, **gone})
-    return changed
+    kept = {each["type"] for each in wanted}
+    gone_types = [each["type"] for each in written if each["type"] in conditions.OWNED and each["type"] not in kept]
+    return changed + [{"$patch": "delete", "type": each} for each in gone_types]

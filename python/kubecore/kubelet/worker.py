@@ -24,7 +24,7 @@ from kubecore.api import errors
 from kubecore.api.clock import Clock
 from kubecore.api.meta import Object, parse_timestamp
 from kubecore.client import TransportError
-from kubecore.kubelet import pods, resources
+from kubecore.kubelet import pods, resize, resources
 from kubecore.kubelet.container_status import attempts_told
 from kubecore.kubelet.containers import Containers
 from kubecore.kubelet.crash_backoff import CrashBackoff
@@ -87,6 +87,8 @@ class WorkerParts:
     network_problem: Callable[[], str]
     """Why the pod network is not ready, or ""."""
     admit: Callable[[Object], Rejection | None]
+    refuse_resize: Callable[[Object], Object | None]
+    """The condition of a pod whose new resources the node does not have."""
     reconcile_mirror: Callable[[Object], Awaitable[None]]
     sync_seconds: float
 
@@ -96,7 +98,11 @@ class Worker:
 
     def __init__(self, pod: Object, parts: WorkerParts, *, admitted: bool = False) -> None:
         """`admitted`: the pod is on this node already, no matter whether it would be let in today."""
-        self.pod = pod
+        self._given = resize.given_by_status(pod) if admitted else resize.given_by_spec(pod)
+        self._source = pod
+        self._more_conditions: list[Object] = []
+        self.pod = resize.with_given(pod, self._given)
+        """As the source has it, with the resources that it has been given."""
         self.uid: str = pod["metadata"]["uid"]
         self.stage = Stage.SYNCING
         self._parts = parts
@@ -130,7 +136,8 @@ class Worker:
         before = self._grace_seconds()
         if _wanted(pod) != _wanted(self.pod):
             self._prepared = False
-        self.pod = pod
+        self._source = pod
+        self.pod = resize.with_given(pod, self._given)
         if pod["metadata"].get("deletionTimestamp"):
             self._begin_ending()
             if self._grace_seconds() < before:
@@ -231,6 +238,7 @@ class Worker:
         for _ in range(PASSES_MAX):
             if not self._admit():
                 return None
+            self._consider_resize()
             made = self._plan()
             status = self._publish()
             if status["phase"] in TERMINAL:
@@ -269,6 +277,18 @@ class Worker:
         self._stopped.set()
         return False
 
+    def _consider_resize(self) -> None:
+        """What the pod wants is what it gets, if the node has it."""
+        self._more_conditions.clear()
+        if self.pod is self._source:
+            return
+        refused = self._parts.refuse_resize(self._source)
+        if refused is not None:
+            self._more_conditions.append(refused)
+            return
+        self._given = resize.given_by_spec(self._source)
+        self.pod = self._source
+
     def _plan(self) -> Plan:
         parts = self._parts
         made = plan(
@@ -277,6 +297,7 @@ class Worker:
             probe=parts.probes.result,
             pause=self._pause,
             held=self._held,
+            resources=lambda container: parts.settings.resources(self.pod, container),
             now=parts.clock.now(),
         )
         for delay in made.delays:
@@ -340,6 +361,7 @@ class Worker:
             found = pods.find_container(self.pod, kill.container.metadata.name)
             grace = parts.containers.grace(self.pod, found[1] if found else None, kill.reason)
             await parts.containers.stop(self.pod, kill.container, message=kill.message, grace=grace)
+        await parts.containers.resize(self.pod, made.resizes)
         killed = {kill.container.id for kill in made.kills}
         for start in made.starts:
             if not await self._start(start, killed):
@@ -428,6 +450,7 @@ class Worker:
                 waiting=self._waiting,
                 messages=parts.messages,
                 eviction=self._eviction,
+                more_conditions=self._more_conditions,
                 is_ended=is_ended,
             )
         )
