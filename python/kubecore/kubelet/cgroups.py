@@ -56,6 +56,9 @@ class Cgroups(Protocol):
     def limit(self, path: str, resources: LinuxResources) -> None:
         """Writes what is set in `resources`; the rest stays."""
 
+    def kill_together(self, path: str) -> None:
+        """When memory runs out the kernel ends all of it, not one process (version 2 only)."""
+
     def join_files(self, path: str) -> tuple[str, ...]:
         """The files into which a process writes `0` to be in this cgroup."""
 
@@ -106,6 +109,9 @@ class CgroupsV1:
             self._write("pids", path, "pids.max", "max" if resources.pids_limit < 0 else resources.pids_limit)
         if resources.cpuset_cpus or resources.cpuset_mems:
             self._limit_cpuset(path, resources)
+
+    def kill_together(self, path: str) -> None:
+        """The kernel's version 1 has no such thing."""
 
     def join_files(self, path: str) -> tuple[str, ...]:
         cpuset = self._roots.get("cpuset", "")
@@ -202,6 +208,9 @@ class CgroupsV2:
             self._write(path, "cpuset.cpus", resources.cpuset_cpus)
         if resources.cpuset_mems:
             self._write(path, "cpuset.mems", resources.cpuset_mems)
+
+    def kill_together(self, path: str) -> None:
+        self._write(path, "memory.oom.group", 1)
 
     def join_files(self, path: str) -> tuple[str, ...]:
         return (_below(self._root, path, "cgroup.procs"),)

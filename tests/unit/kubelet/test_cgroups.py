@@ -117,7 +117,7 @@ def _draw(directory: Path, *, controllers: str) -> None:
 def test_version_2_writes_its_own_words(tmp_path: Path) -> None:
     _draw(tmp_path, controllers="cpu memory pids")
     (tmp_path / "pod1").mkdir()
-    for name in ("cpu.weight", "cpu.max", "memory.max", "pids.max"):
+    for name in ("cpu.weight", "cpu.max", "memory.max", "pids.max", "memory.oom.group"):
         (tmp_path / "pod1" / name).write_text("")
     cgroups = CgroupsV2(str(tmp_path))
     cgroups.make("/pod1")
@@ -125,8 +125,15 @@ def test_version_2_writes_its_own_words(tmp_path: Path) -> None:
     cgroups.limit(
         "/pod1", LinuxResources(cpu_shares=1024, cpu_quota=20_000, cpu_period=100_000, memory_limit_bytes=1 << 20)
     )
+    cgroups.kill_together("/pod1")
     told = {file.name: file.read_text() for file in (tmp_path / "pod1").iterdir()}
-    assert told == {"cpu.weight": "39", "cpu.max": "20000 100000", "memory.max": "1048576", "pids.max": ""}
+    assert told == {
+        "cpu.weight": "39",
+        "cpu.max": "20000 100000",
+        "memory.max": "1048576",
+        "pids.max": "",
+        "memory.oom.group": "1",
+    }
 
 
 def test_version_2_reads_the_same_figures(tmp_path: Path) -> None:

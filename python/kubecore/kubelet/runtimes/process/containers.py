@@ -285,6 +285,7 @@ class Containers:
             try:
                 self._cgroups.make(record.cgroup)
                 self._cgroups.limit(record.cgroup, record.config.resources)
+                self._cgroups.kill_together(record.cgroup)
                 started = await self.launcher.launch(record, handles)
             finally:
                 for handle in handles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,11 @@ def test_users_are_read_from_the_containers_own_files(
 def test_a_user_that_the_image_does_not_know_is_refused(tmp_path: Path) -> None:
     with pytest.raises(users.UnknownUser, match="unable to find user ghost: no matching entries in passwd file"):
         users.resolve("ghost", passwd=str(tmp_path / "none"), groups=str(tmp_path / "none"))
+
+
+def test_a_passwd_that_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "passwd")
+    assert users.resolve("7", passwd=str(tmp_path / "passwd"), groups=str(tmp_path)).uid == 7
 
 
 async def test_a_process_is_the_user_it_should_be(on_node: Node) -> None:
