@@ -109,6 +109,15 @@ conformance: build build/conformance.test ## upstream's conformance suite agains
 		--logs build/conformance-logs; status=$$?; \
 		$(BIN)/python tests/conformance/compatibility.py build/conformance.json docs/compatibility.md; exit $$status
 
+build/kube-proxy: tests/conformance/go.mod tests/conformance/go.sum
+	@scripts/need go
+	@mkdir -p build && cd tests/conformance && go build -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kube-proxy
+
+.PHONY: conformance-proxy
+conformance-proxy: build build/kube-proxy ## upstream's kube-proxy and ours side by side: the same rules for random services (root, Go, kubectl)
+	@scripts/need kubectl
+	@PYTHONPATH=python:tests $(BIN)/python tests/conformance/service_proxy.py --binary build/kube-proxy
+
 .PHONY: bench
 bench: ## quick benchmarks, release build
 	@$(MAKE) --no-print-directory build PROFILE=release

@@ -11,14 +11,10 @@ import asyncio
 import contextlib
 import itertools
 import socket
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from kubecore.proxy import NftablesBackend, NftablesOptions
 from kubecore.proxy.backend import Update
