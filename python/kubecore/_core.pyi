@@ -382,8 +382,8 @@ class Failure:
 class Kernel:
     """Decides which node each pod goes to, over a snapshot that watch events keep up. Every node is considered for every pod.
 
-    Filters, in order: NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit, PodTopologySpread,
-    InterPodAffinity. Scores and weights: TaintToleration 3, NodeAffinity 2, PodTopologySpread 2, InterPodAffinity 2, NodeResourcesFit
+    Filters, in order: NodeUnschedulable, NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit,
+    VolumeRestrictions, NodeVolumeLimits, VolumeBinding, VolumeZone, PodTopologySpread, InterPodAffinity. Scores and weights: TaintToleration 3, NodeAffinity 2, PodTopologySpread 2, InterPodAffinity 2, NodeResourcesFit
     (LeastAllocated) 1, NodeResourcesBalancedAllocation 1, ImageLocality 1; upstream's 1.35 arithmetic. Between equal
     scores the larger of (FNV-1a(name) xor seed, moved on by each pod placed there, through splitmix64) wins. The same seed, events and calls give the same decisions. Methods may be called from any thread; they take turns,
     long ones with the GIL released. Memory: what pods and nodes ask and offer, plus at most a million (class of equal pods × node) cells.
@@ -401,7 +401,7 @@ class Kernel:
         leaves an assumption standing; the same name with another uid is another pod. Raises ValueError for another type of event."""
     def related_event(self, resource: str, type: str, body: bytes) -> None:
         """A watch event of another object that decisions depend on: namespaces, services, replicationcontrollers, replicasets,
-        statefulsets, poddisruptionbudgets. Raises ValueError (not such an object, another resource or type)."""
+        statefulsets, poddisruptionbudgets, persistentvolumeclaims, persistentvolumes, storageclasses, csinodes. Raises ValueError (not such an object, another resource or type)."""
     def schedule(self, keys: list[str]) -> list[tuple[str, str | None, Failure | None]]:
         """Decides in the order given, each pod seeing those before it: (key, node, None), now assumed there; (key, None, failure);
         (key, None, None) if it is not pending any more. The same as one call for each key."""

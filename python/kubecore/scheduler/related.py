@@ -1,5 +1,5 @@
-"""What decisions depend on besides pods and nodes: namespaces' labels, who belongs together (services, controllers), and
-who may be evicted (disruption budgets).
+"""What decisions depend on besides pods and nodes: namespaces' labels, who belongs together (services, controllers),
+who may be evicted (disruption budgets), and where volumes are (claims, volumes, their classes, what nodes take).
 
 In: watches of those resources. Out: their encoded events, into the kernel.
 """
@@ -24,14 +24,19 @@ RESOURCES: tuple[Resource, ...] = (
     resource("apps", "v1", "replicasets"),
     resource("apps", "v1", "statefulsets"),
     resource("policy", "v1", "poddisruptionbudgets"),
+    core("persistentvolumeclaims"),
+    core("persistentvolumes"),
+    resource("storage.k8s.io", "v1", "storageclasses"),
+    resource("storage.k8s.io", "v1", "csinodes"),
 )
 
 
 class RelatedObjects:
-    """Keeps the kernel told. Run it until it is cancelled."""
+    """Keeps the kernel told; calls `told` when it was. Run it until it is cancelled."""
 
-    def __init__(self, client: Client, kernel: Kernel, *, randomness: random.Random) -> None:
+    def __init__(self, client: Client, kernel: Kernel, *, randomness: random.Random, told: Callable[[], None]) -> None:
         self._kernel = kernel
+        self._told = told
         self._informers = [
             RawInformer(client, each, self._teller(each.plural), randomness=randomness) for each in RESOURCES
         ]
@@ -43,6 +48,7 @@ class RelatedObjects:
                     self._kernel.related_event(plural, event_type, body)
                 except ValueError as unreadable:
                     log.error("one of the %s is left as it was known: %s", plural, unreadable)
+            self._told()
 
         return tell
 

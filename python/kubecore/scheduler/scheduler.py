@@ -72,7 +72,7 @@ class Scheduler:
         self.events = EventRecorder(client, component=name, clock=clock, form="events.k8s.io/v1", host=host)
         self._nodes = RawInformer(client, core("nodes"), self._on_nodes, randomness=randomness)
         self._pods = RawInformer(client, core("pods"), self._on_pods, randomness=randomness)
-        self._related = RelatedObjects(client, self.kernel, randomness=randomness)
+        self._related = RelatedObjects(client, self.kernel, randomness=randomness, told=self._wake)
         self._work = asyncio.Event()
         self._binding: dict[str, str] = {}
         """The uid of each pod whose binding is under way, by key."""

@@ -98,7 +98,17 @@ impl Required {
             .affinity
             .as_ref()
             .and_then(|affinity| affinity.node_affinity.as_ref());
-        let Some(required) = affinity.and_then(|affinity| affinity.required.as_ref()) else {
+        Required::by(
+            selector,
+            affinity.and_then(|affinity| affinity.required.as_ref()),
+        )
+    }
+
+    pub fn by(
+        selector: BTreeMap<String, String>,
+        required: Option<&wire::NodeSelector>,
+    ) -> Required {
+        let Some(required) = required else {
             return Required {
                 selector,
                 terms: None,

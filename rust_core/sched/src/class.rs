@@ -17,6 +17,7 @@ use crate::requirements::Requirements;
 use crate::scores::{DYNAMIC_SCORERS, NEIGHBOUR_SCORERS, SCORE_MAX, STATIC_SCORERS};
 use crate::snapshot::{Slot, Snapshot};
 use crate::tournament::Tournament;
+use crate::volumes::Needs;
 
 /// Decides between nodes of equal score: 40 bits that look random, from the seed, the node's name and how often it was
 /// chosen. The larger wins.
@@ -53,6 +54,8 @@ pub struct Subject<'a> {
     pub profile: &'a Profile,
     pub pod: &'a Requirements,
     pub kind: &'a Arc<PodKind>,
+    /// None: it has no claims.
+    pub needs: Option<&'a Needs>,
     /// Pods there mean something to it, or it to them.
     pub involved: bool,
     /// Whom the profile's default spread constraints count, if they apply.
@@ -84,6 +87,7 @@ struct Generations {
     images: u64,
     topologies: u64,
     namespaces: u64,
+    volumes: u64,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -138,6 +142,7 @@ impl ClassState {
             images: nodes.image_generation,
             topologies: nodes.topologies.generation,
             namespaces: nodes.namespaces.generation,
+            volumes: nodes.volumes.generation,
         };
         let changed = nodes
             .changed_since(self.position)
@@ -173,7 +178,8 @@ impl ClassState {
     fn is_overtaken(&self, subject: &Subject<'_>, nodes: &Snapshot, now: Generations) -> bool {
         let known = self.generations;
         let is_held = |image: &String| nodes.images.contains_key(image.as_str());
-        (known.images != now.images && subject.pod.images.iter().any(is_held))
+        (known.volumes != now.volumes && subject.needs.is_some())
+            || (known.images != now.images && subject.pod.images.iter().any(is_held))
             || (subject.involved
                 && (known.topologies, known.namespaces) != (now.topologies, now.namespaces))
     }
@@ -234,6 +240,7 @@ impl ClassState {
             profile: subject.profile,
             pod: subject.pod,
             nodes,
+            needs: subject.needs,
             neighbours: None,
             change: None,
         };
@@ -277,6 +284,7 @@ impl ClassState {
                 profile: subject.profile,
                 pod: subject.pod,
                 nodes,
+                needs: subject.needs,
                 neighbours: self.neighbours.as_ref(),
                 change: Some(&change),
             };
@@ -337,6 +345,7 @@ impl ClassState {
             profile: subject.profile,
             pod: subject.pod,
             nodes,
+            needs: subject.needs,
             neighbours: Some(&neighbours),
             change: None,
         };

@@ -111,9 +111,11 @@ pub fn diagnose(view: &View<'_>, promised: &[(Slot, Change)]) -> Diagnosis {
         potential: Vec::new(),
         hopeless: 0,
     };
-    if failure.nodes > 0 && pod.required.conflicts() {
-        failure.before_nodes = Some(NAMED_NODES_CONFLICT.to_owned());
-        failure.plugins = vec![NODE_AFFINITY];
+    if failure.nodes > 0
+        && let Some((plugin, why)) = refused_everywhere(view)
+    {
+        failure.before_nodes = Some(why);
+        failure.plugins = vec![plugin];
         diagnosis.hopeless = failure.nodes;
         diagnosis.failure = failure;
         return diagnosis;
@@ -153,6 +155,18 @@ pub fn diagnose(view: &View<'_>, promised: &[(Slot, Change)]) -> Diagnosis {
     failure.reasons = reasons.counts(nodes);
     diagnosis.failure = failure;
     diagnosis
+}
+
+/// Refused whatever the node: the plugin, and why.
+fn refused_everywhere(view: &View<'_>) -> Option<(&'static str, String)> {
+    if view.pod.required.conflicts() {
+        return Some((NODE_AFFINITY, NAMED_NODES_CONFLICT.to_owned()));
+    }
+    let (plugin, why) = view.needs?.refusal.as_ref()?;
+    let runs = FILTERS.iter().zip(view.profile.runs_filter);
+    let mut runs = runs.filter(|(_, runs)| *runs);
+    runs.any(|(filter, _)| filter.name == *plugin)
+        .then(|| (*plugin, why.clone()))
 }
 
 /// The filter that refuses a node, and what it looked at: the node with the promised pods on it, then the node as it is.

@@ -26,6 +26,8 @@ pub enum Happening<'a> {
     PodCame(&'a PodKind),
     /// A pod on a node has other labels.
     PodRelabelled(&'a PodKind, &'a PodKind),
+    /// A claim, a volume, a storage class or what a node takes of them.
+    Volumes,
     /// A pod left its node, or asks less of it.
     PodLeft(&'a PodKind, &'a [HostPort]),
 }
@@ -112,6 +114,28 @@ pub fn node_resources_fit(waiter: &Waiter<'_>, happening: &Happening<'_>) -> boo
     }
 }
 
+/// Claims for one pod, and limits of nodes.
+pub fn volume_use(_: &Waiter<'_>, happening: &Happening<'_>) -> bool {
+    match happening {
+        Happening::Volumes | Happening::PodLeft(..) => true,
+        Happening::Node { before, .. } => before.is_none(),
+        _ => false,
+    }
+}
+
+/// Where volumes can be reached from.
+pub fn volume_place(_: &Waiter<'_>, happening: &Happening<'_>) -> bool {
+    match happening {
+        Happening::Volumes => true,
+        Happening::Node {
+            before,
+            after: Some(after),
+            ..
+        } => before.is_none_or(|before| before.labels != after.labels),
+        _ => false,
+    }
+}
+
 pub fn pod_topology_spread(waiter: &Waiter<'_>, happening: &Happening<'_>) -> bool {
     let constraints = if waiter.pod.spreading.is_default {
         // Whom they count depends on services and controllers: any pod may.
@@ -151,6 +175,7 @@ pub fn pod_topology_spread(waiter: &Waiter<'_>, happening: &Happening<'_>) -> bo
                         != constraint.selector.matches(&after.labels)
                 })
         }
+        Happening::Volumes => false,
     }
 }
 
@@ -169,7 +194,7 @@ pub fn inter_pod_affinity(waiter: &Waiter<'_>, happening: &Happening<'_>) -> boo
         Happening::PodRelabelled(before, after) => {
             (draws(after) && !draws(before)) || (repels(before) && !repels(after))
         }
-        Happening::Node { after: None, .. } => false,
+        Happening::Volumes | Happening::Node { after: None, .. } => false,
         Happening::Node { before: None, .. } => true,
         Happening::Node {
             before: Some(before),

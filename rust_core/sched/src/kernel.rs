@@ -24,7 +24,6 @@ use crate::class::ClassState;
 use crate::failure::{Failure, Importance};
 use crate::hints::Happening;
 use crate::kinds::{KindId, PodKind};
-use crate::labels::sorted;
 use crate::profile::{Profile, Settings};
 use crate::requirements::Requirements;
 use crate::snapshot::{Slot, Snapshot};
@@ -327,8 +326,7 @@ impl Kernel {
     /// What a pod asks, and what others can tell about it.
     fn read(&mut self, pod: &wire::Pod) -> (Requirements, PodKind) {
         let kind = PodKind::of(pod, |key| self.nodes.topology_key(key));
-        let labels = sorted(pod.metadata.labels.as_ref());
-        let mut requirements = Requirements::of(&pod.spec, &labels, &mut self.nodes);
+        let mut requirements = Requirements::of(pod, &mut self.nodes);
         requirements.profile = self.profile_of(pod).unwrap_or(0);
         (requirements, kind)
     }

@@ -30,6 +30,7 @@ mod taint;
 mod together;
 mod topology;
 mod tournament;
+mod volumes;
 mod wire;
 
 pub use class::tie_break;

@@ -11,6 +11,7 @@ use crate::requirements::Requirements;
 use crate::resource::ResourceId;
 use crate::snapshot::{Slot, Snapshot};
 use crate::taint;
+use crate::volumes::{self, Needs, Volumes};
 
 /// Pods that a node is imagined to have more or less of.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,7 @@ pub struct Change {
     amounts: Vec<(ResourceId, i64)>,
     ports: Vec<(HostPort, i64)>,
     kinds: Vec<(KindId, i64)>,
+    claims: Vec<(Box<str>, i64)>,
     /// What that does to the sums of `Neighbours`.
     shift: Vec<i64>,
 }
@@ -40,6 +42,9 @@ impl Change {
         for port in &pod.ports {
             add(&mut self.ports, port, sign);
         }
+        for claim in &pod.claims {
+            add(&mut self.claims, &claim.key, sign);
+        }
         add(&mut self.kinds, &kind, sign);
     }
 
@@ -52,6 +57,9 @@ impl Change {
         }
         for (port, count) in &other.ports {
             add(&mut sum.ports, port, *count);
+        }
+        for (claim, count) in &other.claims {
+            add(&mut sum.claims, claim, *count);
         }
         for (kind, count) in &other.kinds {
             add(&mut sum.kinds, kind, *count);
@@ -68,6 +76,11 @@ impl Change {
         self.shift = neighbours.map_or_else(Vec::new, |neighbours| neighbours.shift(&self.kinds));
     }
 
+    fn claim(&self, key: &str) -> i64 {
+        let claims = self.claims.iter().find(|(each, _)| **each == *key);
+        claims.map_or(0, |(_, count)| *count)
+    }
+
     fn amount(&self, id: ResourceId) -> i64 {
         let amounts = self.amounts.iter().find(|(each, _)| *each == id);
         amounts.map_or(0, |(_, amount)| *amount)
@@ -80,6 +93,8 @@ pub struct View<'a> {
     pub profile: &'a Profile,
     pub pod: &'a Requirements,
     pub nodes: &'a Snapshot,
+    /// None: it has no claims.
+    pub needs: Option<&'a Needs>,
     /// None: no pod anywhere means anything to it, nor it to them.
     pub neighbours: Option<&'a Neighbours>,
     pub change: Option<&'a Change>,
@@ -152,7 +167,7 @@ pub const NODE_AFFINITY: &str = "NodeAffinity";
 pub const POD_TOPOLOGY_SPREAD: &str = "PodTopologySpread";
 pub const INTER_POD_AFFINITY: &str = "InterPodAffinity";
 
-pub const FILTERS: [Filter; 8] = [
+pub const FILTERS: [Filter; 12] = [
     Filter {
         name: "NodeUnschedulable",
         stage: Stage::Node,
@@ -222,6 +237,68 @@ pub const FILTERS: [Filter; 8] = [
         helped_by: hints::node_resources_fit,
     },
     Filter {
+        name: volumes::RESTRICTIONS,
+        stage: Stage::Pods,
+        admits: |view, _| {
+            let change = |claim: &str| view.change.map_or(0, |change| change.claim(claim));
+            volumes_allow(view, |volumes, needs| !volumes.is_taken(needs, change))
+        },
+        reasons: |_, _| {
+            vec![Reason::Text(
+                "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode already in-use by another pod",
+            )]
+        },
+        resolvable: always,
+        helped_by: hints::volume_use,
+    },
+    Filter {
+        name: "NodeVolumeLimits",
+        stage: Stage::Pods,
+        admits: |view, slot| {
+            volumes_allow(view, |volumes, needs| {
+                let there = view.nodes.claims_on(slot);
+                volumes.are_within_limits(needs, view.nodes.name(slot), there)
+            })
+        },
+        reasons: |_, _| vec![Reason::Text("node(s) exceed max volume count")],
+        resolvable: always,
+        helped_by: hints::volume_use,
+    },
+    Filter {
+        name: volumes::BINDING,
+        stage: Stage::Node,
+        admits: |view, slot| {
+            volumes_allow(view, |volumes, needs| {
+                let node = view.nodes.identity(slot);
+                needs.refusal.is_none()
+                    && !volumes.lacks_volume(needs)
+                    && volumes.reach(needs, node)
+            })
+        },
+        reasons: |view, _| {
+            let exist = volumes_allow(view, |volumes, needs| !volumes.lacks_volume(needs));
+            vec![Reason::Text(if exist {
+                "node(s) didn't match PersistentVolume's node affinity"
+            } else {
+                "node(s) unavailable due to one or more pvc(s) bound to non-existent pv(s)"
+            })]
+        },
+        resolvable: never,
+        helped_by: hints::volume_place,
+    },
+    Filter {
+        name: "VolumeZone",
+        stage: Stage::Node,
+        admits: |view, slot| {
+            volumes_allow(view, |volumes, needs| {
+                volumes.are_in_zone(needs, &view.nodes.facts(slot).labels)
+            })
+        },
+        reasons: |_, _| vec![Reason::Text("node(s) had no available volume zone")],
+        resolvable: never,
+        helped_by: hints::volume_place,
+    },
+    Filter {
         name: POD_TOPOLOGY_SPREAD,
         stage: Stage::Neighbours,
         admits: |view, slot| spread_refusal(view, slot).is_none(),
@@ -238,6 +315,12 @@ pub const FILTERS: [Filter; 8] = [
         helped_by: hints::inter_pod_affinity,
     },
 ];
+
+/// A pod without claims is not asked.
+fn volumes_allow(view: &View<'_>, allow: impl FnOnce(&Volumes, &Needs) -> bool) -> bool {
+    view.needs
+        .is_none_or(|needs| allow(&view.nodes.volumes, needs))
+}
 
 fn always(_: &View<'_>, _: Slot) -> bool {
     true

@@ -1,11 +1,12 @@
 //! What a pod asks of a node: all that filters and scorers read. Pods that ask the same are one class and share their work.
 
 use crate::affinity::{Preferred, Required};
-use crate::labels::Labels;
+use crate::labels::sorted;
 use crate::ports::HostPort;
 use crate::resource::PodRequests;
 use crate::snapshot::Snapshot;
 use crate::spread::Spreading;
+use crate::volumes::ClaimUse;
 use crate::wire::{self, Toleration};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -21,6 +22,7 @@ pub struct Requirements {
     /// One entry for each container, init containers first; normalised to carry a tag.
     pub images: Vec<String>,
     pub ports: Vec<HostPort>,
+    pub claims: Vec<ClaimUse>,
     pub spreading: Spreading,
     /// Constraints that no plugin here decides: the field paths. A pod with any stays pending.
     pub undecided: Vec<String>,
@@ -28,7 +30,8 @@ pub struct Requirements {
 
 impl Requirements {
     /// `words`: where names of resources and topology keys become numbers.
-    pub fn of(spec: &wire::PodSpec, labels: &Labels, words: &mut Snapshot) -> Requirements {
+    pub fn of(pod: &wire::Pod, words: &mut Snapshot) -> Requirements {
+        let (spec, labels) = (&pod.spec, sorted(pod.metadata.labels.as_ref()));
         let containers = spec
             .init_containers
             .iter()
@@ -45,26 +48,36 @@ impl Requirements {
                 .map(|container| normalized_image(container.image.as_deref().unwrap_or_default()))
                 .collect(),
             ports: HostPort::of(spec),
-            spreading: Spreading::of(spec, labels, |key| words.topology_key(key)),
+            claims: claims(pod),
+            spreading: Spreading::of(spec, &labels, |key| words.topology_key(key)),
             undecided: UNDECIDED.iter().flat_map(|find| find(spec)).collect(),
         }
     }
 }
 
 /// Each finds the fields of one hard constraint that the plugin table cannot decide yet. A plugin that learns to takes its row away.
-const UNDECIDED: [fn(&wire::PodSpec) -> Vec<String>; 2] = [volumes, resource_claims];
+const UNDECIDED: [fn(&wire::PodSpec) -> Vec<String>; 1] = [resource_claims];
 
-fn volumes(spec: &wire::PodSpec) -> Vec<String> {
-    let mut fields = Vec::new();
-    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
-        if volume.persistent_volume_claim.is_some() {
-            fields.push(format!("spec.volumes[{index}].persistentVolumeClaim"));
-        }
-        if volume.ephemeral.is_some() {
-            fields.push(format!("spec.volumes[{index}].ephemeral"));
-        }
-    }
-    fields
+/// The claims that a pod names, and those that are made for it alone.
+fn claims(pod: &wire::Pod) -> Vec<ClaimUse> {
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+    let volumes = pod.spec.volumes.iter().flatten().enumerate();
+    let found = volumes.filter_map(|(index, volume)| {
+        let (name, kind) = match (&volume.persistent_volume_claim, &volume.ephemeral) {
+            (Some(claim), _) => (claim.claim_name.clone(), "persistentVolumeClaim"),
+            (None, Some(_)) => (
+                format!("{}-{}", pod.metadata.name, volume.name),
+                "ephemeral",
+            ),
+            (None, None) => return None,
+        };
+        Some(ClaimUse {
+            key: format!("{namespace}/{name}").into(),
+            is_ephemeral: kind == "ephemeral",
+            field: format!("spec.volumes[{index}].{kind}"),
+        })
+    });
+    found.collect()
 }
 
 fn resource_claims(spec: &wire::PodSpec) -> Vec<String> {
@@ -86,31 +99,34 @@ pub fn normalized_image(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn undecided(spec: &str) -> Vec<String> {
-        let spec: wire::PodSpec = serde_json::from_str(spec).expect("a pod spec");
-        Requirements::of(&spec, &[], &mut Snapshot::default()).undecided
+    fn requirements(spec: &str) -> Requirements {
+        let metadata = wire::Metadata {
+            name: "web".to_owned(),
+            namespace: Some("default".to_owned()),
+            ..wire::Metadata::default()
+        };
+        let pod = wire::Pod {
+            metadata,
+            spec: serde_json::from_str(spec).expect("a pod spec"),
+            ..wire::Pod::default()
+        };
+        Requirements::of(&pod, &mut Snapshot::default())
     }
 
     #[test]
-    fn each_constraint_that_no_plugin_decides_is_named_by_its_field() {
-        for (spec, field) in [
-            (
-                r#"{"volumes":[{"emptyDir":{}},{"persistentVolumeClaim":{"claimName":"a"}}]}"#,
-                "spec.volumes[1].persistentVolumeClaim",
-            ),
-            (
-                r#"{"resourceClaims":[{"name":"gpu"}]}"#,
-                "spec.resourceClaims[0]",
-            ),
-        ] {
-            assert_eq!(undecided(spec), [field]);
-        }
+    fn a_constraint_that_no_plugin_decides_is_named_by_its_field() {
+        let undecided = requirements(r#"{"resourceClaims":[{"name":"gpu"}]}"#).undecided;
+        assert_eq!(undecided, ["spec.resourceClaims[0]"]);
     }
 
     #[test]
-    fn plain_volumes_leave_nothing_undecided() {
-        let spec = r#"{"volumes":[{"configMap":{"name":"a"}}]}"#;
-        assert!(undecided(spec).is_empty());
+    fn claims_are_those_that_are_named_and_those_made_for_the_pod() {
+        let spec = r#"{"volumes":[{"name":"c","configMap":{"name":"a"}},{"name":"d","persistentVolumeClaim":{"claimName":"data"}},
+            {"name":"tmp","ephemeral":{}}]}"#;
+        let found = requirements(spec).claims;
+        let keys: Vec<&str> = found.iter().map(|claim| &*claim.key).collect();
+        assert_eq!(keys, ["default/data", "default/web-tmp"]);
+        assert_eq!(found[1].field, "spec.volumes[2].ephemeral");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::ports::HostPort;
 use crate::requirements::{Requirements, normalized_image};
 use crate::resource::{ResourceId, ResourceNames, parse};
 use crate::topology::{Topologies, TopologyKey};
+use crate::volumes::Volumes;
 use crate::wire::{self, Taint};
 
 /// Fixed keys: the same inputs give the same map, and nothing is ever read in a map's order.
@@ -112,6 +113,9 @@ pub struct Snapshot {
     pub topologies: Topologies,
     pub namespaces: Namespaces,
     pub kinds: Kinds,
+    pub volumes: Volumes,
+    /// Claims used on the node, and by how many of its pods.
+    claims_on: Vec<Vec<(Box<str>, u32)>>,
     /// How many pods of each kind are on the node, by kind.
     kinds_on: Vec<Vec<(KindId, u32)>>,
     /// Host ports taken on the node, and by how many pods (more than one only if somebody else put them there).
@@ -192,6 +196,11 @@ impl Snapshot {
         &self.ports_on[slot.index()]
     }
 
+    pub fn claims_on(&self, slot: Slot) -> impl Iterator<Item = &str> {
+        let claims = self.claims_on[slot.index()].iter();
+        claims.map(|(claim, _)| &**claim)
+    }
+
     /// The number of a topology key, given out if new.
     pub fn topology_key(&mut self, key: &str) -> TopologyKey {
         if let Some(known) = self.topologies.known(key) {
@@ -267,6 +276,7 @@ impl Snapshot {
         self.promises.push(0);
         self.kinds_on.push(Vec::new());
         self.ports_on.push(Vec::new());
+        self.claims_on.push(Vec::new());
         self.topologies.grow();
         for column in &mut self.columns {
             column.allocatable.push(0);
@@ -417,6 +427,10 @@ impl Snapshot {
         count(&mut self.kinds_on[index], &kind, sign);
         for port in &requirements.ports {
             count(&mut self.ports_on[index], port, sign);
+        }
+        for claim in &requirements.claims {
+            count(&mut self.claims_on[index], &claim.key, sign);
+            self.volumes.count_use(claim, i64::from(sign));
         }
         self.note(slot);
     }

@@ -136,8 +136,15 @@ pub struct LabelSelector {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Volume {
-    pub persistent_volume_claim: Option<serde::de::IgnoredAny>,
+    pub name: String,
+    pub persistent_volume_claim: Option<ClaimReference>,
     pub ephemeral: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimReference {
+    pub claim_name: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -241,6 +241,34 @@ def test_a_services_pods_are_spread_over_zones_by_default() -> None:
     virtual_loop.run(scenario())
 
 
+def test_a_pod_waits_until_its_claim_is_bound_and_goes_where_the_volume_is() -> None:
+    async def scenario() -> None:
+        server = FakeServer()
+        for name in ("node-1", "node-2"):
+            server.seed("nodes", node(name))
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data", "namespace": "default"},
+        }
+        server.seed("persistentvolumeclaims", {**claim, "spec": {}, "status": {"phase": "Pending"}})
+        volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]
+        server.seed("pods", pod("db", volumes=volumes))
+        async with scheduling(server):
+            (note,) = notes(server, "FailedScheduling")
+            assert note.startswith("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. ")
+            term = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-2"]}
+            reach = {"required": {"nodeSelectorTerms": [{"matchExpressions": [term]}]}}
+            volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "pv"}}
+            server.seed("persistentvolumes", {**volume, "spec": {"nodeAffinity": reach}})
+            bound = {"spec": {"volumeName": "pv"}, "status": {"phase": "Bound"}}
+            server.seed("persistentvolumeclaims", {**claim, **bound})
+            await asyncio.sleep(1)
+            assert placements(server) == {"db": "node-2"}
+
+    virtual_loop.run(scenario())
+
+
 def test_a_gated_pod_waits_for_its_gates() -> None:
     async def scenario() -> None:
         server = FakeServer()

@@ -16,9 +16,11 @@ use crate::profile::Profile;
 use crate::requirements::Requirements;
 use crate::snapshot::{Slot, Snapshot};
 use crate::together::Owner;
+use crate::volumes::{self, Needs};
 
 /// Who wants to know why a pod fits nowhere.
 pub struct Loser<'a> {
+    pub needs: Option<&'a Needs>,
     pub profile: &'a Profile,
     pub pod: &'a Requirements,
     pub importance: Importance,
@@ -44,9 +46,13 @@ impl Kernel {
         }
         self.stats.decisions += 1;
         let requirements = record.requirements.clone();
-        if !requirements.undecided.is_empty() {
+        let undecided = self.undecided(&requirements);
+        if !undecided.is_empty() {
+            let kind = self.nodes.kinds.kind(record.kind);
+            self.waiting
+                .add(&record.key, &requirements, kind, &[volumes::BINDING]);
             return Outcome::Failed(Arc::new(Failure {
-                undecided: requirements.undecided.clone(),
+                undecided,
                 nodes: self.nodes.node_count(),
                 ..Failure::default()
             }));
@@ -74,6 +80,7 @@ impl Kernel {
         let own_node = record.promised;
         let kind = self.nodes.kinds.kind(record.kind).clone();
         let defaults = self.defaults(&requirements, &kind, record.owner.as_ref());
+        let needs = self.needs(&requirements);
         let involved = self.is_involved(&requirements, &kind, defaults.as_ref());
         let class = self.classes.take_turn(ClassKey {
             requirements: requirements.clone(),
@@ -91,6 +98,7 @@ impl Kernel {
             profile: &self.profiles[requirements.profile],
             pod: &requirements,
             kind: &kind,
+            needs: needs.as_ref(),
             involved,
             defaults: defaults.as_ref(),
             promised: &promised,
@@ -109,6 +117,7 @@ impl Kernel {
             return Err(failure.clone());
         }
         let loser = Loser {
+            needs: needs.as_ref(),
             profile: &self.profiles[requirements.profile],
             pod: &requirements,
             importance,
@@ -169,6 +178,21 @@ impl Kernel {
             return None;
         }
         self.together.selector(kind, owner)
+    }
+
+    /// What the pod's claims ask; None without claims.
+    pub fn needs(&self, requirements: &Requirements) -> Option<Needs> {
+        let claims = &requirements.claims;
+        (!claims.is_empty()).then(|| self.nodes.volumes.needs(claims))
+    }
+
+    /// Fields of constraints that no plugin decides.
+    pub fn undecided(&self, requirements: &Requirements) -> Vec<String> {
+        let mut fields = requirements.undecided.clone();
+        if let Some(needs) = self.needs(requirements) {
+            fields.extend(needs.undecided);
+        }
+        fields
     }
 
     /// Whether other pods mean anything to the pod, or it to them.
@@ -250,6 +274,7 @@ impl Loser<'_> {
             profile: self.profile,
             pod: self.pod,
             nodes,
+            needs: self.needs,
             neighbours,
             change: None,
         };

@@ -46,12 +46,15 @@ impl Kernel {
         let importance = importance_of(&pod);
         let own_node = self.pods.find(&key).and_then(|record| record.promised);
         let defaults = self.defaults(&requirements, &kind, owner_of(&pod).as_ref());
+        let needs = self.needs(&requirements);
+        let undecided = self.undecided(&requirements);
         let mut promised = promised_room(&self.pods, &key, importance.priority);
         let profile = &self.profiles[requirements.profile];
         let subject = Subject {
             profile,
             pod: &requirements,
             kind: &kind,
+            needs: needs.as_ref(),
             involved: self.is_involved(&requirements, &kind, defaults.as_ref()),
             defaults: defaults.as_ref(),
             promised: &promised,
@@ -60,6 +63,7 @@ impl Kernel {
         let best = state.best(&subject, &self.nodes, self.seed);
         let best = best.map(|best| own_node.filter(|slot| state.admits(*slot)).unwrap_or(best));
         let loser = Loser {
+            needs: needs.as_ref(),
             profile,
             pod: &requirements,
             importance,
@@ -77,11 +81,13 @@ impl Kernel {
         if best.is_some() {
             failure.preemption = Preemption::NotConsidered;
         }
-        failure.undecided.clone_from(&requirements.undecided);
+        let is_decided = undecided.is_empty();
+        failure.undecided = undecided;
         let view = View {
             profile,
             pod: &requirements,
             nodes: &self.nodes,
+            needs: needs.as_ref(),
             neighbours,
             change: None,
         };
@@ -102,7 +108,7 @@ impl Kernel {
         Ok(Explanation {
             nodes: nodes.collect(),
             node: best
-                .filter(|_| requirements.undecided.is_empty())
+                .filter(|_| is_decided)
                 .map(|slot| self.nodes.name(slot).clone()),
             failure,
         })
