@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.support.processes import children, up
 from tests.support.processes import kubecore as command
-from tests.support.realnodes import IMAGES, RealNodes, left_of, mounts, processes_of, root_network, web
+from tests.support.realnodes import IMAGES, RealNodes, left_of, mounts, processes_in, processes_of, root_network, web
 
 import kubecore
 from kubecore.cluster.machines.namespaces import Inside
@@ -20,6 +20,7 @@ from kubecore.cluster.machines.namespaces import Inside
 pytestmark = pytest.mark.timeout(180)
 
 NODES = ("198.18.0.11", "198.18.0.12")
+UNITS = ("kubecore.kubelet.runtimes.process", "kubecore_cli kubelet", "kubecore_cli service-proxy")
 FASTER = (
     "--node-monitor-grace-period=4",
     "--node-lease-renew-seconds=1",
@@ -50,6 +51,8 @@ def test_pods_on_two_nodes_answer_at_every_address_of_their_service_and_the_end_
         assert set(pods.values()) == {"node-0", "node-1"}
         for address in NODES:
             cluster.fetch_until(f"http://{address}:30001/", lambda seen: seen == set(pods))
+        for pod in pods:
+            assert cluster.kubectl("exec", pod, "--", "hostname").stdout == f"{pod}\n"
         cluster_ip = cluster.kubectl("get", "service", "web", "-o=jsonpath={.spec.clusterIP}").stdout
         cluster.fetch_until(f"http://{cluster_ip}/", lambda seen: seen == set(pods), of="node-0")
         assert root_network() == network
@@ -113,6 +116,26 @@ def test_pods_go_on_while_the_api_server_is_killed_and_come_back(tmp_path: Path)
         assert set(restarts.stdout.split()) == {"0"}
 
 
+def test_a_node_s_units_are_killed_at_once_and_its_containers_never_notice(tmp_path: Path) -> None:
+    with real_nodes(tmp_path) as cluster:
+        cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
+        pods = cluster.wait_for_pods(2)
+        servers = processes_in(cluster.name, "http.server 8080")
+        for _ in range(3):
+            killed = wait_for_units(cluster.name, instead_of=set())
+            for pid in killed:
+                os.kill(pid, signal.SIGKILL)
+            wait_for_units(cluster.name, instead_of=killed)
+        # Whoever came back works: a new pod starts, and is served.
+        cluster.kubectl("scale", "rc/web", "--replicas=3")
+        grown = cluster.wait_for_pods(3)
+        assert set(pods) < set(grown)
+        cluster.fetch_until(f"http://{NODES[0]}:30001/", lambda seen: seen == set(grown))
+        restarts = cluster.kubectl("get", "pods", "-o=jsonpath={.items[*].status.containerStatuses[0].restartCount}")
+        assert set(restarts.stdout.split()) == {"0"}
+        assert servers < processes_in(cluster.name, "http.server 8080")
+
+
 def test_a_killed_node_s_pods_are_replaced_on_the_other_and_it_may_come_back(tmp_path: Path) -> None:
     with real_nodes(tmp_path, *FASTER) as cluster:
         cluster.kubectl("apply", "-f", "-", stdin=web(replicas=2, node_port=30001))
@@ -143,6 +166,15 @@ def test_a_program_holds_real_nodes_in_its_hand(tmp_path: Path) -> None:
         machine.start()
         assert machine.namespace.exists()
     assert left_of(name) == []
+
+
+def wait_for_units(name: str, *, instead_of: set[int]) -> set[int]:
+    """All units of both nodes, none of them a former one (the test's time limit ends an endless wait)."""
+    while True:
+        found = set().union(*(processes_in(name, "python", unit) for unit in UNITS)) - instead_of
+        found -= processes_in(name, "supervisor.py")
+        if len(found) == len(NODES) * len(UNITS):
+            return found
 
 
 def first_line(outside: Inside) -> bytes:

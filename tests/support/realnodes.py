@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kubecore.cluster.machines import namespaces
@@ -144,12 +145,23 @@ ROOT_NETWORK = (
 
 def processes_of(directory: Path) -> list[str]:
     """Command lines that name a directory: a machine's units all do."""
-    found = []
+    return [command for pid, command in _commands() if str(directory) in command and pid != os.getpid()]
+
+
+def processes_in(cluster: str, *words: str) -> set[int]:
+    """Processes of a cluster's nodes, by their cgroup, whose command line has all the words."""
+    own = f"/{CGROUPS}/{cluster}/"
+    return {pid for pid, command in _commands() if all(word in command for word in words) and own in _cgroup(pid)}
+
+
+def _commands() -> Iterator[tuple[int, str]]:
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(directory) in command and int(entry.name) != os.getpid():
-            found.append(command)
-    return found
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+def _cgroup(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

@@ -86,7 +86,7 @@ class ApiServerPart:
         dialer = dialer or self._inside or HostDialer()
         self._metrics = ClusterMetrics(self._storage, self.certificates, dialer, clock=clock)
         # Without a socket no stream can come in, and virtual time has no network.
-        forwarder = Forwarder(self.certificates, dialer=dialer) if options.port is not None else None
+        forwarder = self._forwarder(dialer) if options.port is not None else None
         self._server = APIServer(
             storage=self._storage,
             gate=gate,
@@ -102,6 +102,11 @@ class ApiServerPart:
         self._port = 0
         self._clock = clock
         self._timekeeper: asyncio.Task[None] | None = None
+
+    def _forwarder(self, dialer: Dialer) -> Forwarder:
+        """Nodes of our own have certificates of our own CA; others' need not, as upstream's default has it."""
+        ca_pem = self.certificates.ca_pem if self._inside is not None else None
+        return Forwarder(self.certificates, dialer=dialer, kubelet_ca_pem=ca_pem)
 
     async def start(self) -> None:
         """Raises OSError if the port is taken."""

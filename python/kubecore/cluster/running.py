@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kubecore.api.clock import SystemClock
+from kubecore.api.errors import StatusError
 from kubecore.api.meta import Object
 from kubecore.api.scheme import Resource
 from kubecore.apiserver.access.tokens import ServiceAccountTokens
@@ -23,6 +24,7 @@ from kubecore.apiserver.storage.protocol import StorageError
 from kubecore.client.client import Client
 from kubecore.client.kubeconfig import ClientConfig, KubeconfigError, load
 from kubecore.client.leader_election import LeaderElection
+from kubecore.client.transport import TransportError
 from kubecore.cluster import collector
 from kubecore.cluster.agent import FAILED, Announce, on_signals
 from kubecore.cluster.controlplane import ControlPlane
@@ -69,7 +71,7 @@ async def _run(options: ClusterOptions, *, announce: Announce, started: float) -
             if not await _started(cluster, stopped):
                 announce("stopped before it was ready")
                 return 0
-        except (StorageError, PartFailed, ValueError) as error:
+        except (StorageError, PartFailed, StatusError, TransportError, ValueError) as error:
             announce(f"error: {_already_running(options.data_dir) or error}")
             return FAILED
         except OSError as error:

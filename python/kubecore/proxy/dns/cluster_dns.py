@@ -135,10 +135,11 @@ def endpoint_slice(address: str, port: int) -> Object:
 async def _put(client: Client, of: Resource, wanted: Object) -> None:
     """Creates it, or brings what is there to it. An address of another kind cannot be changed: it is made anew."""
     try:
+        # Looked for first: to create a service that is there already is refused for its address, which is taken.
+        found = await client.get(of, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+    except errors.NotFound:
         await client.create(of, wanted)
         return
-    except errors.AlreadyExists:
-        found = await client.get(of, wanted["metadata"]["namespace"], wanted["metadata"]["name"])
     changed = {key: value for key, value in wanted.items() if key != "metadata" and _differs(found.get(key), value)}
     if not changed:
         return
