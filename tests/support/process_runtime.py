@@ -33,13 +33,16 @@ from kubecore.kubelet.runtimes.protocol import (
 ROOT = Path(__file__).resolve().parents[2]
 POD_RANGE = "10.244.7.0/24"
 READY_WITHIN_SECONDS = 20.0
+HOLD = "ip link set lo up; echo; exec sleep 3600"
 ON_NODE = SandboxSecurity(namespaces=NamespaceOptions(network=NamespaceMode.NODE))
 
 
 class Node:
     """One daemon, its client, and what a test needs to say about pods in few words."""
 
-    def __init__(self, directory: Path, *arguments: str) -> None:
+    """`arguments` are the daemon's; `before` is what a shell does first in the new namespaces."""
+
+    def __init__(self, directory: Path, *arguments: str, before: str = "") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.socket = directory / "runtime.sock"
@@ -49,16 +52,7 @@ class Node:
         self._arguments = arguments
         self._log = open(directory / "daemon.log", "ab")  # noqa: SIM115, closed by `remove`
         self._holder = subprocess.Popen(
-            [
-                "unshare",
-                "--mount",
-                "--net",
-                "--propagation",
-                "private",
-                "sh",
-                "-c",
-                "ip link set lo up; echo; exec sleep 3600",
-            ],
+            ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-ec", f"{before}\n{HOLD}"],
             stdout=subprocess.PIPE,
         )
         assert self._holder.stdout is not None

@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import stat
 from pathlib import Path
 
 from kubecore.kubelet.runtimes.process import syscalls
+
+OVERLAY = "overlay"
+_logger = logging.getLogger(__name__)
 
 HIDDEN = (
     "/root",
@@ -43,16 +47,42 @@ def base_layers(root: Path, hidden: tuple[str, ...]) -> tuple[str, ...]:
     wanted = sorted({*HIDDEN, *hidden, str(root)})
     key = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12]
     folder = root / "host" / key
-    merged = folder / "merged"
-    if not os.path.ismount(merged):
+    mask, merged = folder / "mask", folder / "merged"
+    if not os.path.ismount(folder):
         folder.mkdir(parents=True, exist_ok=True)
         # In memory: the mask must not be below the root that it masks either.
         syscalls.mount("mask", str(folder), "tmpfs", syscalls.MS_NOSUID | syscalls.MS_NODEV, "mode=755")
-        mask = folder / "mask"
         _draw_mask(mask, wanted)
         merged.mkdir()
-        syscalls.mount("overlay", str(merged), "overlay", syscalls.MS_RDONLY, f"lowerdir={mask}:/")
-    return (str(merged.relative_to(root)),)
+        if file_system_of("/") != OVERLAY:
+            syscalls.mount("overlay", str(merged), "overlay", syscalls.MS_RDONLY, f"lowerdir={mask}:/")
+
+    if os.path.ismount(merged):
+        return (str(merged.relative_to(root)),)
+    # The node itself is a container: another overlay in between would be one more than the kernel stacks.
+    return (str(mask.relative_to(root)), "/")
+
+
+def keep_off_overlay(directory: Path) -> None:
+    """What containers write cannot be in an overlay; a runtime whose directory is in one keeps it in memory."""
+    directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    if file_system_of(str(directory)) == OVERLAY:
+        _logger.warning("%s is in an overlay: what is below it is kept in memory", directory)
+        syscalls.mount("kubecore", str(directory), "tmpfs", syscalls.MS_NODEV, "mode=711")
+
+
+def file_system_of(path: str, mountinfo: str | None = None) -> str:
+    """The kind of file system that a path is in."""
+    wanted = os.path.realpath(path)
+    found = ("", "")
+    for line in (mountinfo or Path("/proc/self/mountinfo").read_text()).splitlines():
+        before, _, after = line.partition(" - ")
+        mount_point = before.split()[4]
+        inside = mount_point == "/" or wanted == mount_point or wanted.startswith(mount_point + "/")
+        if inside and len(mount_point) >= len(found[0]):
+            # Of two at one place the later is on top.
+            found = (mount_point, after.split()[0])
+    return found[1]
 
 
 def unmount_bases(root: Path) -> None:
