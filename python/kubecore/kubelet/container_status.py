@@ -160,7 +160,6 @@ def _terminated(seen: Container, runtime: str, messages: Messages) -> Object:
     return _without_empty(
         {
             "exitCode": seen.exit_code,
-            "signal": seen.signal or None,
             "reason": reason,
             "message": messages(seen),
             # One that never ran has upstream's zero time.

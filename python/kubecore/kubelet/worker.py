@@ -19,6 +19,7 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 from kubecore.api import errors
 from kubecore.api.clock import Clock
@@ -33,7 +34,7 @@ from kubecore.kubelet.images import Images, StartFailure
 from kubecore.kubelet.plan import Observed, Plan, Start, plan
 from kubecore.kubelet.pods import Kind
 from kubecore.kubelet.runtime_view import RuntimeView
-from kubecore.kubelet.runtimes.protocol import Container, ContainerState, RuntimeFailure, SandboxState
+from kubecore.kubelet.runtimes.protocol import ContainerState, RuntimeFailure, SandboxState
 from kubecore.kubelet.seams import (
     ConfigurationFailure,
     ContainerSettings,
@@ -47,6 +48,7 @@ from kubecore.kubelet.status import TERMINAL, StatusInput, ended_status, pod_sta
 from kubecore.kubelet.status_manager import StatusManager
 from kubecore.kubelet.termination import TerminationMessages
 from kubecore.kubelet.turns import Turns
+from kubecore.kubelet.waits import Waits
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,6 @@ RETRY_SECONDS = 10.0
 """Until something that failed is tried again; stretched by up to half, so that pods do not all come at once."""
 PASSES_MAX = 50
 """Plans applied in one go; beyond it the worker takes its breath as after a failure."""
-SHOWN_SECONDS = 3.0
-"""How long ErrImagePull is shown before it becomes ImagePullBackOff."""
 
 
 class Stage(Enum):
@@ -112,11 +112,7 @@ class Worker:
         self._woken = asyncio.Event()
         self._interrupt = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._waiting: dict[str, tuple[str, str]] = {}
-        self._held: dict[str, float] = {}
-        self._lacking: set[str] = set()
-        """Held containers that wait for something in the API: tried again whenever the pod is woken."""
-        self._told: set[str] = set()
+        self._waits = Waits(self.uid, parts.backoff, parts.clock, self._retry_at)
         self._prepared = False
         self._is_rejected = False
         self._is_clean = False
@@ -189,6 +185,8 @@ class Worker:
         task = asyncio.ensure_future(self._guarded(step))
         interrupt = asyncio.ensure_future(self._interrupt.wait())
         try:
+            while self.stage is Stage.TERMINATING and not (task.done() or interrupt.done()):
+                await self._tell_while(task, interrupt)
             await asyncio.wait((task, interrupt), return_when=asyncio.FIRST_COMPLETED)
         finally:
             interrupt.cancel()
@@ -196,6 +194,20 @@ class Worker:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         return None if task.cancelled() else task.result()
+
+    async def _tell_while(self, *running: asyncio.Future[Any]) -> None:
+        """Containers end one after the other, which may take long: the status says so each time."""
+        woken = asyncio.ensure_future(self._woken.wait())
+        try:
+            await asyncio.wait((*running, woken), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            woken.cancel()
+        if self._woken.is_set():
+            self._woken.clear()
+            await self._guarded(self._tell)
+
+    async def _tell(self) -> None:
+        self._publish()
 
     async def _guarded(self, step: Callable[[], Awaitable[float | None]]) -> float | None:
         try:
@@ -227,10 +239,7 @@ class Worker:
                 await self._woken.wait()
         except TimeoutError:
             return
-        for name in self._lacking:
-            # What it lacks may be there now.
-            self._held.pop(name, None)
-        self._lacking.clear()
+        self._waits.woken()
 
     # ── SYNCING ──
 
@@ -295,29 +304,17 @@ class Worker:
             self.pod,
             parts.view.pod(self.uid),
             probe=parts.probes.result,
-            pause=self._pause,
-            held=self._held,
+            pause=self._waits.pause,
+            held=self._waits.held,
             resources=lambda container: parts.settings.resources(self.pod, container),
             now=parts.clock.now(),
         )
         for delay in made.delays:
-            self._say_delay(delay.container, delay.latest, delay.pause_seconds)
+            if self._waits.delayed(self.pod, delay):
+                name = delay.container["name"]
+                message = f"Back-off restarting failed container {name} in pod {pods.title(self.pod)}"
+                parts.containers.say(self.pod, delay.container, "Warning", "BackOff", message)
         return made
-
-    def _say_delay(self, container: Object, latest: Container, seconds: float) -> None:
-        name = container["name"]
-        text = f"back-off {_go_duration(seconds)} restarting failed container={name} pod={pods.title(self.pod)}"
-        self._waiting[name] = ("CrashLoopBackOff", text)
-        if latest.id not in self._told:
-            self._told = {latest.id, *list(self._told)[:100]}
-            message = f"Back-off restarting failed container {name} in pod {pods.title(self.pod)}"
-            self._parts.containers.say(self.pod, container, "Warning", "BackOff", message)
-
-    def _key(self, container: Object) -> str:
-        return f"{self.uid}/{container['name']}/{pods.container_hash(container)}"
-
-    def _pause(self, container: Object, latest: Container) -> float:
-        return self._parts.backoff.pause(self._key(container), latest.finished_at / 1e9)
 
     def _deadline(self, status: Object) -> float | None:
         limit = self.pod["spec"].get("activeDeadlineSeconds")
@@ -387,33 +384,24 @@ class Worker:
     async def _start(self, start: Start, killed: set[str]) -> bool:
         """Whether those after it may start."""
         parts, name = self._parts, start.container["name"]
-        key, now = self._key(start.container), parts.clock.now()
-        latest = start.latest
-        is_killed = latest is not None and latest.id in killed
-        if is_killed and pods.restarts_when_killed(self.pod, start.container) and parts.backoff.pause(key, now):
+        is_killed = start.latest is not None and start.latest.id in killed
+        if (
+            is_killed
+            and pods.restarts_when_killed(self.pod, start.container)
+            and self._waits.must_wait(start.container)
+        ):
             # It ended only now: how long it must wait shows in the next plan.
             return True
-        if latest is not None and latest.state is not ContainerState.CREATED:
-            ended = latest.finished_at / 1e9 if latest.finished_at else now
-            parts.backoff.next(key, ended, now)
+        self._waits.starting(start)
         try:
             await parts.containers.start(
                 self.pod, start, parts.view.pod(self.uid), attempt_min=attempts_told(self._before(), name)
             )
         except StartFailure as failure:
-            self._waiting[name] = (failure.reason, failure.message)
-            self._held[name] = self._hold(failure)
-            if failure.reason == "CreateContainerConfigError":
-                self._lacking.add(name)
+            self._waits.failed(name, failure)
             return start.kind is not Kind.INIT or pods.is_sidecar(start.container)
-        self._waiting.pop(name, None)
-        self._held.pop(name, None)
+        self._waits.started(name)
         return True
-
-    def _hold(self, failure: StartFailure) -> float:
-        if failure.reason == "ErrImagePull":
-            return self._parts.clock.now() + SHOWN_SECONDS
-        return failure.retry_at if failure.retry_at is not None else self._retry_at()
 
     async def _collect(self) -> None:
         """Of each container the newest run and the one before it are kept, and no sandbox but the newest."""
@@ -447,7 +435,7 @@ class Worker:
                 probe=parts.probes.result,
                 qos_class=str(resources.qos_class(self.pod)),
                 host_ips=parts.host_ips(),
-                waiting=self._waiting,
+                waiting=self._waits.reasons,
                 messages=parts.messages,
                 eviction=self._eviction,
                 more_conditions=self._more_conditions,
@@ -488,7 +476,7 @@ class Worker:
                 await parts.containers.remove_pod(self.uid)
                 parts.directories.remove_logs(self.pod)
                 parts.images.forget(self.uid)
-                parts.backoff.forget(f"{self.uid}/")
+                self._waits.forget()
                 self._is_clean = True
                 if not self._removed and not pods.is_static(self.pod):
                     parts.statuses.finish(self.pod)
@@ -528,10 +516,3 @@ def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     for each in group.exceptions:
         found.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
     return found
-
-
-def _go_duration(seconds: float) -> str:
-    """`10s`, `1m20s`, `5m0s`: as Go prints a duration."""
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"

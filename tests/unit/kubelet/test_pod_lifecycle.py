@@ -642,3 +642,18 @@ def test_a_container_that_cannot_be_stopped_does_not_cut_the_others_grace_short(
             assert ended.exit_code == 0
 
     virtual_loop.run(story())
+
+
+def test_a_pod_that_ends_tells_of_each_container_that_has_ended(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with world(tmp_path) as here:
+            here.runtime.programs["slow"] = Program(stop_seconds=20, stop_exit_code=0)
+            here.create(pod("web", container("quick"), container("slow")))
+            await here.pass_time(2)
+            await here.delete()
+            await here.pass_time(5)
+            assert "terminated" in here.container("quick")["state"]
+            assert "running" in here.container("slow")["state"]
+            assert here.condition("Ready")["message"] == "containers with unready status: [quick]"
+
+    virtual_loop.run(story())
