@@ -165,6 +165,8 @@ def test_a_workload_is_scaled_by_its_user(admin: Tab) -> None:
     page.get_by_role("button", name="Scale", exact=True).click()
     expect(page.locator(".card h2").filter(has_text="Pods (6)")).to_be_visible()
     expect(page.locator(".facts .meter-text")).to_have_text("6 / 6")
+    expect(page.locator(".chart-note").first).to_have_text("1.5 requested")
+    expect(page.locator(".chart-value").first).to_have_text(re.compile("^(1.44|2.16)$"))
     admin.shot("workload-dark", dark=True)
     page.get_by_role("button", name="Scale…").click()
     page.get_by_label("Replicas").first.fill("4")

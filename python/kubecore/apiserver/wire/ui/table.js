@@ -3,6 +3,7 @@
 
 import { h, onFrame, replace } from "./dom.js";
 
+const { compare } = new Intl.Collator("en", { numeric: true });
 const ROW_HEIGHT = 40;
 const HEAD_HEIGHT = 38;
 const BEYOND = 8; // rows drawn above and below what is in sight
@@ -51,7 +52,7 @@ export class Table {
     const value = this.#columns[column].value ?? this.#columns[column].cell;
     const direction = descending ? -1 : 1;
     const keyed = rows.map((row) => [value(row), row]);
-    keyed.sort(([a], [b]) => direction * (typeof a === "number" && typeof b === "number" ? a - b : String(a ?? "").localeCompare(String(b ?? ""), "en", { numeric: true })));
+    keyed.sort(([a], [b]) => direction * (typeof a === "number" && typeof b === "number" ? a - b : compare(String(a ?? ""), String(b ?? ""))));
     return keyed.map(([, row]) => row);
   }
 

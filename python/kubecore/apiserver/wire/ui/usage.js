@@ -13,6 +13,8 @@ export class Usage {
   error = null;
   #series = new Map();
   #latest = new Map();
+  #together = new Map();
+  #cameAt = 0;
   #listeners = new Set();
   #timer = 0;
   #api;
@@ -44,6 +46,23 @@ export class Usage {
     return this.#series.get("total") ?? [];
   }
 
+  // What several pods use together, noted once for each time that figures came; kept as long as somebody notes it.
+  together(key, pods) {
+    const series = this.#together.get(key) ?? [];
+    this.#together.set(key, series);
+    const used = pods.map(({ metadata }) => this.pod(metadata.namespace, metadata.name)).filter(Boolean);
+    if (used.length && series.at(-1)?.at !== this.#cameAt) {
+      const sum = (field) => used.reduce((total, each) => total + each[field], 0);
+      series.push({ at: this.#cameAt, cpu: sum("cpu"), memory: sum("memory") });
+      if (series.length > POINTS_MAX) series.shift();
+    }
+    return series;
+  }
+
+  forget(key) {
+    this.#together.delete(key);
+  }
+
   async #ask() {
     clearTimeout(this.#timer);
     if (document.hidden) return;
@@ -66,7 +85,7 @@ export class Usage {
 
   #note(nodes, pods) {
     const latest = new Map();
-    const now = Date.now();
+    const now = (this.#cameAt = Date.now());
     const total = { at: now, cpu: 0, memory: 0 };
     for (const { metadata, usage, timestamp } of nodes) {
       const point = { at: Date.parse(timestamp), cpu: quantity(usage.cpu), memory: quantity(usage.memory) };

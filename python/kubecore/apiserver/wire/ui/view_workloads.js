@@ -1,9 +1,9 @@
 // What makes pods: Deployments, StatefulSets, DaemonSets, Jobs, and what Deployments and CronJobs make.
 
 import { actions } from "./actions.js";
-import { meter } from "./chart.js";
+import { Chart, meter } from "./chart.js";
 import { h, onFrame, replace } from "./dom.js";
-import { podStatus, progress, workloadStatus } from "./format.js";
+import { bytes, cores, podStatus, progress, sum, workloadStatus } from "./format.js";
 import { KINDS, WORKLOADS } from "./kinds.js";
 import { ageOf, card, chip, eventRows, facts, labels, link, listState, placeOf, reference, since } from "./parts.js";
 import { Table } from "./table.js";
@@ -66,7 +66,10 @@ export function workloadView({ api, collections, usage, state, main }, plural, n
   const table = new Table({ label: `Pods of ${name}`, key: (pod) => pod.metadata.uid, open: (pod) => (location.hash = placeOf("Pod", namespace, pod.metadata.name)), empty: "It has no pods.", columns: podColumns(usage).filter(({ title }) => title !== "Namespace") });
   const podCard = card("Pods", table.element);
   podCard.classList.add("table-card");
-  main.append(head, details, podCard, card("Events", eventBox));
+  const cpu = new Chart({ title: "Processor", format: cores, tone: "cpu" });
+  const memory = new Chart({ title: "Memory", format: bytes, tone: "memory" });
+  const key = `${plural}/${namespace}/${name}`;
+  main.append(head, details, h("div", { class: "charts" }, cpu.element, memory.element), podCard, card("Events", eventBox));
 
   const draw = onFrame(() => {
     const workload = own.items.get(`${namespace}/${name}`);
@@ -86,6 +89,7 @@ export function workloadView({ api, collections, usage, state, main }, plural, n
     const made = [...pods.items.values()].filter(({ metadata }) => makers.has(metadata.owner?.uid));
     table.update(made.filter((pod) => state.matches(pod, podStatus(pod).text)));
     podCard.querySelector("h2").textContent = `Pods (${made.length})`;
+    drawCharts(made);
     replace(
       details,
       card(
@@ -108,9 +112,19 @@ export function workloadView({ api, collections, usage, state, main }, plural, n
     const about = new Set([workload.metadata.uid, ...sets.map(({ metadata }) => metadata.uid)]);
     replace(eventBox, eventRows([...events.items.values()].filter((event) => about.has(event.about?.uid))));
   });
+  const drawCharts = (made) => {
+    const points = usage.together(key, made);
+    const asked = (field, format) => {
+      const total = made.reduce((all, pod) => all + sum(pod[field]), 0);
+      return total ? { limit: total, note: `${format(total)} requested` } : {};
+    };
+    cpu.update(points.map(({ at, cpu: value }) => ({ at, value })), asked("cpuRequests", cores));
+    memory.update(points.map(({ at, memory: value }) => ({ at, value })), asked("memoryRequests", bytes));
+  };
   const ends = [own, replicaSets, pods, events, usage, state].map((each) => each.subscribe(draw));
   return () => {
     ends.forEach((end) => end());
+    usage.forget(key);
     table.dispose();
   };
 }
