@@ -11,6 +11,7 @@ from kubecore.kubelet.runtimes.protocol import (
     ContainerStats,
     CpuStats,
     FilesystemUsage,
+    LinuxResources,
     MemoryStats,
     NetworkInterfaceStats,
     RuntimeCode,
@@ -76,6 +77,7 @@ class FiguresRuntime:
                 image=f"{container}:1",
                 image_ref=f"{container}:1",
                 image_id="",
+                resources=LinuxResources(cpu_shares=256, cpu_quota=50_000, cpu_period=100_000),
             )
             for (_, name), containers in self.pods.items()
             for container in containers
@@ -118,7 +120,14 @@ class FiguresRuntime:
                     id=f"{name}-{container}",
                     sandbox_id=f"box-{name}",
                     metadata=ContainerMetadata(name=container),
-                    cpu=CpuStats(timestamp=now, usage_core_nanoseconds=int(seconds * SECOND)),
+                    cpu=CpuStats(
+                        timestamp=now,
+                        usage_core_nanoseconds=int(seconds * SECOND),
+                        user_nanoseconds=int(seconds * SECOND) // 4,
+                        periods=90,
+                        throttled_periods=9,
+                        throttled_nanoseconds=3 * SECOND,
+                    ),
                     memory=_memory(now, 10_000),
                     process_count=2,
                     writable_layer=FilesystemUsage(
@@ -140,6 +149,8 @@ def _memory(now: int, working_set: int) -> MemoryStats:
         usage_bytes=working_set + 2_000,
         working_set_bytes=working_set,
         rss_bytes=working_set // 2,
+        cache_bytes=1_500,
+        swap_bytes=600,
         page_faults=40,
         major_page_faults=4,
         limit_bytes=100_000,

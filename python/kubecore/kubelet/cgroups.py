@@ -23,6 +23,7 @@ from kubecore.kubelet.runtimes.protocol import LinuxResources
 UNLIMITED = -1
 """As a quota or a limit: takes it away (0 leaves it as it is)."""
 _NO_LIMIT_FROM = 1 << 62
+_TICK_NANOSECONDS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _KILL_ROUNDS_MAX = 100
 _KILL_PAUSE_SECONDS = 0.01
 
@@ -31,10 +32,17 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """What a cgroup and all below it have used. `memory_limit_bytes` 0: none. Times in nanoseconds, counters from its making."""
 
     cpu_usage_nanoseconds: int = 0
+    cpu_user_nanoseconds: int = 0
+    cpu_system_nanoseconds: int = 0
+    cpu_periods: int = 0
+    cpu_throttled_periods: int = 0
     cpu_throttled_nanoseconds: int = 0
     memory_usage_bytes: int = 0
     memory_inactive_file_bytes: int = 0
     memory_rss_bytes: int = 0
+    memory_cache_bytes: int = 0
+    memory_mapped_file_bytes: int = 0
+    memory_swap_bytes: int = 0
     memory_limit_bytes: int = 0
     page_faults: int = 0
     major_page_faults: int = 0
@@ -125,12 +133,20 @@ class CgroupsV1:
     def read(self, path: str) -> Figures:
         memory = _table(self._file("memory", path, "memory.stat"))
         limit = memory.get("hierarchical_memory_limit", 0)
+        cpu, ticks = _table(self._file("cpu", path, "cpu.stat")), _table(self._file("cpuacct", path, "cpuacct.stat"))
         return Figures(
             cpu_usage_nanoseconds=_number(self._file("cpuacct", path, "cpuacct.usage")),
-            cpu_throttled_nanoseconds=_table(self._file("cpu", path, "cpu.stat")).get("throttled_time", 0),
+            cpu_user_nanoseconds=ticks.get("user", 0) * _TICK_NANOSECONDS,
+            cpu_system_nanoseconds=ticks.get("system", 0) * _TICK_NANOSECONDS,
+            cpu_periods=cpu.get("nr_periods", 0),
+            cpu_throttled_periods=cpu.get("nr_throttled", 0),
+            cpu_throttled_nanoseconds=cpu.get("throttled_time", 0),
             memory_usage_bytes=_number(self._file("memory", path, "memory.usage_in_bytes")),
             memory_inactive_file_bytes=memory.get("total_inactive_file", 0),
             memory_rss_bytes=memory.get("total_rss", 0),
+            memory_cache_bytes=memory.get("total_cache", 0),
+            memory_mapped_file_bytes=memory.get("total_mapped_file", 0),
+            memory_swap_bytes=memory.get("total_swap", 0),
             memory_limit_bytes=limit if limit < _NO_LIMIT_FROM else 0,
             page_faults=memory.get("total_pgfault", 0),
             major_page_faults=memory.get("total_pgmajfault", 0),
@@ -223,10 +239,17 @@ class CgroupsV2:
         memory = _table(_below(self._root, path, "memory.stat"))
         return Figures(
             cpu_usage_nanoseconds=cpu.get("usage_usec", 0) * 1000,
+            cpu_user_nanoseconds=cpu.get("user_usec", 0) * 1000,
+            cpu_system_nanoseconds=cpu.get("system_usec", 0) * 1000,
+            cpu_periods=cpu.get("nr_periods", 0),
+            cpu_throttled_periods=cpu.get("nr_throttled", 0),
             cpu_throttled_nanoseconds=cpu.get("throttled_usec", 0) * 1000,
             memory_usage_bytes=_number(_below(self._root, path, "memory.current")),
             memory_inactive_file_bytes=memory.get("inactive_file", 0),
             memory_rss_bytes=memory.get("anon", 0),
+            memory_cache_bytes=memory.get("file", 0),
+            memory_mapped_file_bytes=memory.get("file_mapped", 0),
+            memory_swap_bytes=_number(_below(self._root, path, "memory.swap.current")),
             memory_limit_bytes=_number(_below(self._root, path, "memory.max")),
             page_faults=memory.get("pgfault", 0),
             major_page_faults=memory.get("pgmajfault", 0),

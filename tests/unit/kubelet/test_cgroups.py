@@ -154,3 +154,33 @@ def test_version_2_reads_the_same_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262_144, 10_000), (1, 1)])
 def test_shares_become_weights(shares: int, weight: int) -> None:
     assert weight_of(shares) == weight
+
+
+def test_a_process_held_to_its_quota_is_seen_to_be(path: str) -> None:
+    cgroups = detect()
+    cgroups.make(path)
+    cgroups.limit(path, LinuxResources(cpu_quota=20_000, cpu_period=100_000))
+    joining = "".join(f"echo 0 > {file}; " for file in cgroups.join_files(path))
+    spin = "import time, mmap; held = mmap.mmap(-1, 1 << 20)\nwhile time.process_time() < 0.1: pass"
+    subprocess.run(["sh", "-c", f"{joining} exec python3 -c '{spin}'"], check=True)
+    used = cgroups.read(path)
+    assert used.cpu_usage_nanoseconds >= 100_000_000
+    assert used.cpu_user_nanoseconds > 0
+    assert used.cpu_user_nanoseconds + used.cpu_system_nanoseconds <= used.cpu_usage_nanoseconds * 2
+    assert used.cpu_periods >= used.cpu_throttled_periods >= 1
+    assert used.cpu_throttled_nanoseconds > 0
+
+
+def test_version_2_tells_the_same_under_its_own_names(tmp_path: Path) -> None:
+    group = tmp_path / "a"
+    group.mkdir()
+    (group / "cpu.stat").write_text(
+        "usage_usec 900\nuser_usec 600\nsystem_usec 300\nnr_periods 7\nnr_throttled 3\nthrottled_usec 50\n"
+    )
+    (group / "memory.stat").write_text("anon 100\nfile 200\nfile_mapped 50\ninactive_file 30\n")
+    (group / "memory.current").write_text("310\n")
+    (group / "memory.swap.current").write_text("40\n")
+    used = CgroupsV2(str(tmp_path)).read("/a")
+    assert (used.cpu_user_nanoseconds, used.cpu_system_nanoseconds) == (600_000, 300_000)
+    assert (used.cpu_periods, used.cpu_throttled_periods) == (7, 3)
+    assert (used.memory_cache_bytes, used.memory_mapped_file_bytes, used.memory_swap_bytes) == (200, 50, 40)

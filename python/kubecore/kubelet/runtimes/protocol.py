@@ -280,8 +280,14 @@ class RegistryAuth(Message, frozen=True, kw_only=True):
 
 
 class CpuStats(Message, frozen=True, kw_only=True):
+    """`periods`: of the quota, all that passed and those in which it was used up; 0 without a quota."""
+
     timestamp: int
     usage_core_nanoseconds: int
+    user_nanoseconds: int = 0
+    system_nanoseconds: int = 0
+    periods: int = 0
+    throttled_periods: int = 0
     throttled_nanoseconds: int = 0
 
 
@@ -292,6 +298,9 @@ class MemoryStats(Message, frozen=True, kw_only=True):
     usage_bytes: int
     working_set_bytes: int
     rss_bytes: int
+    cache_bytes: int = 0
+    mapped_file_bytes: int = 0
+    swap_bytes: int = 0
     page_faults: int = 0
     major_page_faults: int = 0
     available_bytes: int = 0

@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kubecore.kubelet.runtimes.protocol import CpuStats, MemoryStats, NetworkInterfaceStats
+from kubecore.kubelet.runtimes.protocol import CpuStats, LinuxResources, MemoryStats, NetworkInterfaceStats
 from kubecore.kubelet.stats.exposition import Family, text_of
 from kubecore.kubelet.stats.samples import DiskUse, Machine, Sample
 
 _NANOSECONDS = 1_000_000_000
 _LABELS = ("container", "id", "image", "name", "namespace", "pod")
+_PERIOD_MICROSECONDS = 100_000
+_SHARES_LEAST = 2
+"""What the kernel has where nothing was asked for."""
 _MACHINE = ("boot_id", "machine_id", "system_uuid")
 
 
@@ -30,6 +33,7 @@ class _Row(NamedTuple):
     interfaces: tuple[NetworkInterfaceStats, ...]
     processes: int | None
     disk: DiskUse | None
+    resources: LinuxResources | None = None
 
 
 def cadvisor_metrics(sample: Sample, machine: Machine) -> bytes:
@@ -39,6 +43,7 @@ def cadvisor_metrics(sample: Sample, machine: Machine) -> bytes:
         *_basics(rows),
         *_processor(rows),
         *_memory(rows),
+        *_specified(rows),
         *_network(rows),
         *_disk(rows),
         _error(sample),
@@ -73,7 +78,15 @@ def _rows(sample: Sample) -> Iterator[_Row]:
         for each in pod.containers:
             labels = {**named, "container": each.name, "id": each.cgroup, "image": each.image, "name": each.id}
             yield _Row(
-                labels, each.started_at, sample.timestamp, each.cpu, each.memory, (), each.process_count, each.rootfs
+                labels,
+                each.started_at,
+                sample.timestamp,
+                each.cpu,
+                each.memory,
+                (),
+                each.process_count,
+                each.rootfs,
+                each.resources,
             )
 
 
@@ -123,60 +136,90 @@ def _basics(rows: list[_Row]) -> Iterator[Family]:
     yield from (seen, start, processes)
 
 
-def _processor(rows: list[_Row]) -> Iterator[Family]:
-    usage = Family(
-        "container_cpu_usage_seconds_total",
-        "Cumulative cpu time consumed in seconds.",
-        "counter",
-        (*_LABELS, "cpu"),
-    )
-    throttled = Family(
+_PROCESSOR_SECONDS = {
+    "usage_core_nanoseconds": ("container_cpu_usage_seconds_total", "Cumulative cpu time consumed in seconds."),
+    "user_nanoseconds": ("container_cpu_user_seconds_total", "Cumulative user cpu time consumed in seconds."),
+    "system_nanoseconds": ("container_cpu_system_seconds_total", "Cumulative system cpu time consumed in seconds."),
+}
+_PROCESSOR_PERIODS = {
+    "periods": (1, "container_cpu_cfs_periods_total", "Number of elapsed enforcement period intervals."),
+    "throttled_periods": (1, "container_cpu_cfs_throttled_periods_total", "Number of throttled period intervals."),
+    "throttled_nanoseconds": (
+        _NANOSECONDS,
         "container_cpu_cfs_throttled_seconds_total",
         "Total time duration the container has been throttled.",
-        "counter",
-        _LABELS,
-    )
-    for row in rows:
-        if row.cpu is None:
-            continue
-        at = row.cpu.timestamp
-        usage.add(row.cpu.usage_core_nanoseconds / _NANOSECONDS, {**row.labels, "cpu": "total"}, timestamp=at)
-        if row.cpu.throttled_nanoseconds:
-            throttled.add(row.cpu.throttled_nanoseconds / _NANOSECONDS, row.labels, timestamp=at)
-    yield from (throttled, usage)
+    ),
+}
+
+
+def _processor(rows: list[_Row]) -> Iterator[Family]:
+    for field, (name, text) in _PROCESSOR_SECONDS.items():
+        whole = field == "usage_core_nanoseconds"
+        family = Family(name, text, "counter", (*_LABELS, "cpu") if whole else _LABELS)
+        for row in rows:
+            if row.cpu is not None:
+                labels = {**row.labels, "cpu": "total"} if whole else row.labels
+                family.add(getattr(row.cpu, field) / _NANOSECONDS, labels, timestamp=row.cpu.timestamp)
+        yield family
+    for field, (unit, name, text) in _PROCESSOR_PERIODS.items():
+        family = Family(name, text, "counter", _LABELS)
+        for row in rows:
+            # Without a quota there are no periods to tell of, as cAdvisor.
+            if row.cpu is not None and row.cpu.periods:
+                family.add(getattr(row.cpu, field) / unit, row.labels, timestamp=row.cpu.timestamp)
+        yield family
+
+
+_MEMORY = {
+    "usage_bytes": (
+        "container_memory_usage_bytes",
+        "Current memory usage in bytes, including all memory regardless of when it was accessed",
+    ),
+    "working_set_bytes": ("container_memory_working_set_bytes", "Current working set in bytes."),
+    "rss_bytes": ("container_memory_rss", "Size of RSS in bytes."),
+    "cache_bytes": ("container_memory_cache", "Number of bytes of page cache memory."),
+    "mapped_file_bytes": ("container_memory_mapped_file", "Size of memory mapped files in bytes."),
+    "swap_bytes": ("container_memory_swap", "Container swap usage in bytes."),
+}
+_FAULTS = {"pgfault": "page_faults", "pgmajfault": "major_page_faults"}
 
 
 def _memory(rows: list[_Row]) -> Iterator[Family]:
-    gauges = {
-        "usage_bytes": Family(
-            "container_memory_usage_bytes",
-            "Current memory usage in bytes, including all memory regardless of when it was accessed",
-            "gauge",
-            _LABELS,
-        ),
-        "working_set_bytes": Family(
-            "container_memory_working_set_bytes", "Current working set in bytes.", "gauge", _LABELS
-        ),
-        "rss_bytes": Family("container_memory_rss", "Size of RSS in bytes.", "gauge", _LABELS),
-    }
+    for field, (name, text) in _MEMORY.items():
+        family = Family(name, text, "gauge", _LABELS)
+        for row in rows:
+            if row.memory is not None:
+                family.add(getattr(row.memory, field), row.labels, timestamp=row.memory.timestamp)
+        yield family
     failures = Family(
         "container_memory_failures_total",
         "Cumulative count of memory allocation failures.",
         "counter",
         (*_LABELS, "failure_type", "scope"),
     )
-    limit = Family("container_spec_memory_limit_bytes", "Memory limit for the container.", "gauge", _LABELS)
     for row in rows:
-        if row.memory is None:
-            continue
-        at = row.memory.timestamp
-        for field, family in gauges.items():
-            family.add(getattr(row.memory, field), row.labels, timestamp=at)
-        faults = {"pgfault": row.memory.page_faults, "pgmajfault": row.memory.major_page_faults}
-        for kind, count in faults.items():
-            failures.add(count, {**row.labels, "failure_type": kind, "scope": "container"}, timestamp=at)
-        limit.add(row.memory.limit_bytes, row.labels)
-    yield from (failures, *gauges.values(), limit)
+        for kind, field in _FAULTS.items():
+            if row.memory is not None:
+                labels = {**row.labels, "failure_type": kind, "scope": "container"}
+                failures.add(getattr(row.memory, field), labels, timestamp=row.memory.timestamp)
+    yield failures
+
+
+def _specified(rows: list[_Row]) -> Iterator[Family]:
+    """What containers were given. A memory limit of 0 is none."""
+    limit = Family("container_spec_memory_limit_bytes", "Memory limit for the container.", "gauge", _LABELS)
+    period = Family("container_spec_cpu_period", "CPU period of the container.", "gauge", _LABELS)
+    quota = Family("container_spec_cpu_quota", "CPU quota of the container.", "gauge", _LABELS)
+    shares = Family("container_spec_cpu_shares", "CPU share of the container.", "gauge", _LABELS)
+    for row in rows:
+        if row.memory is not None:
+            limit.add(row.memory.limit_bytes, row.labels)
+        if row.resources is not None:
+            period.add(row.resources.cpu_period or _PERIOD_MICROSECONDS, row.labels)
+            shares.add(row.resources.cpu_shares or _SHARES_LEAST, row.labels)
+            if row.resources.cpu_quota > 0:
+                quota.add(row.resources.cpu_quota, row.labels)
+    yield from (limit, period, quota, shares)
 
 
 _DIRECTIONS = {

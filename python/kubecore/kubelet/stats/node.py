@@ -55,7 +55,7 @@ class NodeReader:
         booted = int(fields["btime"]) * NANOSECONDS
         meminfo = self._meminfo()
         cpu, memory = self._node_use() or (
-            CpuStats(timestamp=now, usage_core_nanoseconds=_busy_nanoseconds(fields["cpu"])),
+            _processor(now, fields["cpu"]),
             self._memory(now, meminfo),
         )
         swap_free = meminfo.get("SwapFree", 0)
@@ -85,6 +85,9 @@ class NodeReader:
             usage_bytes=used,
             working_set_bytes=working_set,
             rss_bytes=meminfo["AnonPages"],
+            cache_bytes=meminfo.get("Cached", 0),
+            mapped_file_bytes=meminfo.get("Mapped", 0),
+            swap_bytes=meminfo.get("SwapTotal", 0) - meminfo.get("SwapFree", 0),
             page_faults=int(faults.get("pgfault", 0)),
             major_page_faults=int(faults.get("pgmajfault", 0)),
             available_bytes=max(0, self.machine.memory_bytes - working_set),
@@ -137,9 +140,15 @@ class NodeReader:
         return self._text(name).splitlines()
 
 
-def _busy_nanoseconds(columns: str) -> int:
-    ticks = columns.split()
-    return sum(int(ticks[column]) for column in _BUSY_COLUMNS) * _TICK_NANOSECONDS
+def _processor(now: int, columns: str) -> CpuStats:
+    ticks = [int(column) for column in columns.split()]
+    user, nice, system = ticks[:3]
+    return CpuStats(
+        timestamp=now,
+        usage_core_nanoseconds=sum(ticks[column] for column in _BUSY_COLUMNS) * _TICK_NANOSECONDS,
+        user_nanoseconds=(user + nice) * _TICK_NANOSECONDS,
+        system_nanoseconds=system * _TICK_NANOSECONDS,
+    )
 
 
 def read_interfaces(lines: list[str]) -> list[NetworkInterfaceStats]:

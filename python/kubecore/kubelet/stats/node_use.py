@@ -28,6 +28,9 @@ class CgroupUse:
             usage_bytes=figures.memory_usage_bytes,
             working_set_bytes=working_set,
             rss_bytes=figures.memory_rss_bytes,
+            cache_bytes=figures.memory_cache_bytes,
+            mapped_file_bytes=figures.memory_mapped_file_bytes,
+            swap_bytes=figures.memory_swap_bytes,
             page_faults=figures.page_faults,
             major_page_faults=figures.major_page_faults,
             available_bytes=max(0, self._capacity_bytes - working_set),
@@ -35,6 +38,8 @@ class CgroupUse:
         cpu = CpuStats(
             timestamp=now,
             usage_core_nanoseconds=figures.cpu_usage_nanoseconds,
+            user_nanoseconds=figures.cpu_user_nanoseconds,
+            system_nanoseconds=figures.cpu_system_nanoseconds,
             throttled_nanoseconds=figures.cpu_throttled_nanoseconds,
         )
         return cpu, memory

@@ -41,6 +41,18 @@ def resource_metrics(sample: Sample) -> bytes:
     pod_memory = Family(
         "pod_memory_working_set_bytes", "[STABLE] Current working set of the pod in bytes", "gauge", _POD
     )
+    container_swap = Family(
+        "container_swap_usage_bytes",
+        "[ALPHA] Current amount of the container swap usage in bytes. Reported only on non-windows systems",
+        "gauge",
+        _CONTAINER,
+    )
+    pod_swap = Family(
+        "pod_swap_usage_bytes",
+        "[ALPHA] Current amount of the pod swap usage in bytes. Reported only on non-windows systems",
+        "gauge",
+        _POD,
+    )
     for pod in sample.pods:
         named = {"namespace": pod.key.namespace, "pod": pod.key.name}
         for each in pod.containers:
@@ -51,11 +63,14 @@ def resource_metrics(sample: Sample) -> bytes:
                 container_cpu.add(used, labels, timestamp=each.cpu.timestamp)
             if each.memory is not None:
                 container_memory.add(each.memory.working_set_bytes, labels, timestamp=each.memory.timestamp)
+                container_swap.add(each.memory.swap_bytes, labels, timestamp=each.memory.timestamp)
         if pod.cpu is not None:
             pod_cpu.add(pod.cpu.usage_core_nanoseconds / _NANOSECONDS, named, timestamp=pod.cpu.timestamp)
         if pod.memory is not None:
             pod_memory.add(pod.memory.working_set_bytes, named, timestamp=pod.memory.timestamp)
-    families = [container_cpu, container_memory, container_start, *_node_families(sample), pod_cpu, pod_memory]
+            pod_swap.add(pod.memory.swap_bytes, named, timestamp=pod.memory.timestamp)
+    families = [container_cpu, container_memory, container_start, container_swap]
+    families += [*_node_families(sample), pod_cpu, pod_memory, pod_swap]
     error = Family(
         "resource_scrape_error",
         "[STABLE] 1 if there was an error while getting container metrics, 0 otherwise",

@@ -201,6 +201,7 @@ def _container(
         cpu=stats.cpu,
         memory=stats.memory,
         process_count=stats.process_count,
+        resources=container.resources,
         rootfs=rootfs,
         logs=logs,
     )
@@ -225,6 +226,7 @@ def _memory_together(figures: Sequence[MemoryStats | None]) -> MemoryStats | Non
         usage_bytes=sum(each.usage_bytes for each in known),
         working_set_bytes=sum(each.working_set_bytes for each in known),
         rss_bytes=sum(each.rss_bytes for each in known),
+        swap_bytes=sum(each.swap_bytes for each in known),
         page_faults=sum(each.page_faults for each in known),
         major_page_faults=sum(each.major_page_faults for each in known),
     )

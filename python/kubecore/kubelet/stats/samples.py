@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kubecore.kubelet.runtimes.protocol import CpuStats, MemoryStats, NetworkInterfaceStats
+from kubecore.kubelet.runtimes.protocol import CpuStats, LinuxResources, MemoryStats, NetworkInterfaceStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,7 @@ class ContainerSample:
     cpu: CpuStats | None
     memory: MemoryStats | None
     process_count: int
+    resources: LinuxResources
     rootfs: DiskUse | None = None
     logs: DiskUse | None = None
 

@@ -97,6 +97,7 @@ def _pod(pod: PodSample, rates: Rates, *, full: bool) -> Json:
         shown["cpu"] = _cpu(pod.cpu, rates, pod.key.uid, pod.started_at)
     if pod.memory is not None:
         shown["memory"] = _memory(pod.memory)
+        shown["swap"] = _swap(pod.memory)
     if not full:
         return shown
     if pod.interfaces:
@@ -115,6 +116,7 @@ def _container(container: ContainerSample, rates: Rates, *, full: bool) -> Json:
         shown["cpu"] = _cpu(container.cpu, rates, container.id, container.started_at)
     if container.memory is not None:
         shown["memory"] = _memory(container.memory)
+        shown["swap"] = _swap(container.memory)
     if full and container.rootfs is not None:
         shown["rootfs"] = _disk(container.rootfs)
     if full and container.logs is not None:
@@ -143,6 +145,11 @@ def _memory(memory: MemoryStats) -> Json:
     shown["pageFaults"] = memory.page_faults
     shown["majorPageFaults"] = memory.major_page_faults
     return shown
+
+
+def _swap(memory: MemoryStats) -> Json:
+    """How much more there may be is the node's to say, not the container's."""
+    return {"time": _time(memory.timestamp), "swapUsageBytes": memory.swap_bytes}
 
 
 def _network(at: int, interfaces: Iterable[NetworkInterfaceStats]) -> Json:

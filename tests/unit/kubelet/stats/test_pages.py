@@ -126,8 +126,8 @@ def test_only_cpu_and_memory_leaves_the_rest_out(bench: Bench) -> None:
     bench.runtime.pods["shop", "web"] = {"app": 4.0}
     shown = bench.json("/stats/summary", only_cpu_and_memory="true")
     assert set(shown["node"]) == {"nodeName", "systemContainers", "startTime", "cpu", "memory", "swap"}
-    assert set(shown["pods"][0]) == {"podRef", "startTime", "containers", "cpu", "memory"}
-    assert set(shown["pods"][0]["containers"][0]) == {"name", "startTime", "cpu", "memory"}
+    assert set(shown["pods"][0]) == {"podRef", "startTime", "containers", "cpu", "memory", "swap"}
+    assert set(shown["pods"][0]["containers"][0]) == {"name", "startTime", "cpu", "memory", "swap"}
 
 
 def test_the_rate_of_a_container_seen_once_is_over_its_life(bench: Bench) -> None:
@@ -170,6 +170,7 @@ def test_resource_metrics_have_upstreams_names_and_labels(bench: Bench) -> None:
     assert values["container_cpu_usage_seconds_total", container] == 4.0
     assert values["container_memory_working_set_bytes", container] == 10_000
     assert values["container_start_time_seconds", container] == START / SECOND
+    assert values["container_swap_usage_bytes", container] == values["pod_swap_usage_bytes", pod] == 600
     assert values["pod_cpu_usage_seconds_total", pod] == 4.0
     assert values["pod_memory_working_set_bytes", pod] == 10_000
     assert values["node_cpu_usage_seconds_total", ""] == 1.7
@@ -193,6 +194,16 @@ def test_cadvisor_metrics_tell_node_pod_and_container_apart(bench: Bench) -> Non
     assert values["container_memory_working_set_bytes", pod] == 10_000
     assert values["container_memory_rss", container] == 5_000
     assert values["container_processes", container] == 2
+    assert values["container_cpu_user_seconds_total", container] == 1.0
+    assert values["container_cpu_cfs_periods_total", container] == 90
+    assert values["container_cpu_cfs_throttled_periods_total", container] == 9
+    assert values["container_cpu_cfs_throttled_seconds_total", container] == 3.0
+    assert ("container_cpu_cfs_periods_total", pod) not in values, "without a quota there are none"
+    assert values["container_memory_cache", container] == 1_500
+    assert values["container_memory_swap", container] == 600
+    assert values["container_spec_cpu_shares", container] == 256
+    assert values["container_spec_cpu_quota", container] == 50_000
+    assert values["container_cpu_system_seconds_total", "id=/"] == 0.5
     failures = container.replace("id=", "failure_type=pgmajfault,id=").replace("pod=web", "pod=web,scope=container")
     assert values["container_memory_failures_total", failures] == 4
     interface = pod.replace(",namespace", ",interface=eth0,namespace")
