@@ -16,6 +16,7 @@
 mod commit;
 mod crashable;
 mod disk;
+mod draft;
 mod entry;
 mod error;
 mod expiry;
@@ -36,6 +37,7 @@ mod view;
 pub use commit::Released;
 pub use crashable::{CrashableDisk, SECTOR_BYTES};
 pub use disk::{Disk, DiskFile, RealDisk};
+pub use draft::Draft;
 pub use entry::{Attachment, Change, Entry, Event};
 pub use error::StoreError;
 pub use history::HistoryBounds;

@@ -21,6 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::commit::Released;
 use crate::disk::Disk;
+use crate::draft::Draft;
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::expiry::Expiries;
@@ -272,11 +273,33 @@ impl Store {
         let mut front = self.applied.lock();
         self.writable(&front)?;
         front.judge(&txn)?;
+        Ok(self.commit(&mut front, txn))
+    }
+
+    /// Applies what `write` drafts, and gives what it gives; nothing is applied if it fails. It runs under the writers'
+    /// lock: it must be quick, and must not call the store.
+    pub fn transact<T, E: From<StoreError>>(
+        &self,
+        write: impl FnOnce(&mut Draft) -> Result<T, E>,
+    ) -> Result<(Revision, T), E> {
+        let mut front = self.applied.lock();
+        let mut draft = Draft::new(front.head.clone());
+        let given = write(&mut draft)?;
+        let txn = draft.into_txn();
+        if !txn.ops.is_empty() {
+            self.writable(&front)?;
+            txn.check(&self.options.limits)?;
+        }
+        Ok((self.commit(&mut front, txn).revision, given))
+    }
+
+    /// Carries out what was judged.
+    fn commit(&self, front: &mut Front, txn: Txn) -> Applied {
         if txn.ops.is_empty() {
-            return Ok(Applied {
+            return Applied {
                 revision: front.head.revision,
                 entries: Vec::new(),
-            });
+            };
         }
         let revision = front.head.revision.next();
         let concerns_policy = txn.ops.iter().any(|op| self.policy.concerns(op.key()));
@@ -293,7 +316,7 @@ impl Store {
         if concerns_policy {
             self.policy.bump(revision);
         }
-        Ok(Applied { revision, entries })
+        Applied { revision, entries }
     }
 
     pub(crate) fn not_failed(&self) -> Result<(), StoreError> {

@@ -47,6 +47,18 @@ impl View {
             .take_while(move |entry| entry.key.starts_with(prefix))
     }
 
+    /// Entries from `start` on, in key order, before `end` (in bytes, which need be no text; None: to the last).
+    pub fn between<'view>(
+        &'view self,
+        start: &'view str,
+        end: Option<&'view [u8]>,
+    ) -> impl Iterator<Item = &'view Arc<Entry>> + 'view {
+        self.map
+            .range::<_, str>((Bound::Included(start), Bound::Unbounded))
+            .map(|(_, entry)| entry)
+            .take_while(move |entry| end.is_none_or(|end| entry.key.as_bytes() < end))
+    }
+
     pub fn count(&self, prefix: &str) -> usize {
         self.range(prefix, "").count()
     }

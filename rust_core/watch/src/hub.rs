@@ -46,14 +46,16 @@ pub struct HubStats {
 /// A key's events live in the topic of its first four parts: `/registry/core/pods/` of `/registry/core/pods/default/web`.
 const HOME_SLASHES: usize = 4;
 
-/// Every prefix of `key` that ends with a slash, and the key itself: the topics that its events may belong to.
+/// Nothing, every prefix of `key` that ends with a slash, and the key itself: the topics that its events may belong to.
 fn topic_names(key: &str) -> impl Iterator<Item = &str> {
     let slashes = key
         .bytes()
         .enumerate()
         .filter(|(_, byte)| *byte == b'/')
         .map(|(index, _)| index + 1);
-    slashes.chain([key.len()]).map(|end| &key[..end])
+    let whole = (!key.ends_with('/')).then_some(key.len());
+    let ends = [0].into_iter().chain(slashes).chain(whole);
+    ends.map(|end| &key[..end])
 }
 
 /// Where the events of `key` live; a key with fewer parts lives with its siblings.
@@ -66,9 +68,9 @@ fn home_of(key: &str) -> &str {
     &key[..ends.take(HOME_SLASHES).last().unwrap_or(0)]
 }
 
-/// A prefix that does not end with a slash is one whole key.
+/// A prefix that does not end with a slash is one whole key; the empty one is that of all keys.
 fn covers(prefix: &str, key: &str) -> bool {
-    if prefix.ends_with('/') {
+    if prefix.is_empty() || prefix.ends_with('/') {
         key.starts_with(prefix)
     } else {
         key == prefix

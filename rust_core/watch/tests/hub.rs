@@ -9,7 +9,9 @@ use kubecore_watch::{Change, Driver, Event, Revision, Subscription, Wake, WatchE
 use proptest::prelude::*;
 
 const PODS: &str = "/registry/core/pods/";
-const PREFIXES: [&str; 6] = [
+const PREFIXES: [&str; 8] = [
+    "",
+    "plain",
     "/registry/",
     PODS,
     "/registry/core/pods/one/",
@@ -17,7 +19,9 @@ const PREFIXES: [&str; 6] = [
     "/registry/core/pods/one/a",
     "/registry/apps/deployments/",
 ];
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 9] = [
+    "plain",
+    "/ends/",
     "/registry/core/pods/one/a",
     "/registry/core/pods/one/ab",
     "/registry/core/pods/two/a",
@@ -132,7 +136,7 @@ impl Watch {
         let mut expected: Vec<&Arc<Event>> = all
             .iter()
             .filter(|event| event.revision > self.from && event.key().starts_with(self.prefix))
-            .filter(|event| self.prefix.ends_with('/') || **event.key() == *self.prefix)
+            .filter(|event| is_collection(self.prefix) || **event.key() == *self.prefix)
             .collect();
         if self.expired {
             expected.truncate(self.seen.len());
@@ -165,10 +169,14 @@ impl Watch {
     }
 }
 
+fn is_collection(prefix: &str) -> bool {
+    prefix.is_empty() || prefix.ends_with('/')
+}
+
 fn list(view: &kubecore_store::View, prefix: &str) -> BTreeMap<Arc<str>, Revision> {
     let under = view
         .range(prefix, "")
-        .filter(|entry| prefix.ends_with('/') || *entry.key == *prefix);
+        .filter(|entry| is_collection(prefix) || *entry.key == *prefix);
     under
         .map(|entry| (entry.key.clone(), entry.modified))
         .collect()
