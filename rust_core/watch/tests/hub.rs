@@ -206,7 +206,7 @@ fn play(driver: &Driver, steps: &[Step]) -> (Vec<Watch>, Vec<Arc<Event>>) {
     let mut watches: Vec<Watch> = Vec::new();
     let mut all: Vec<Arc<Event>> = Vec::new();
     let spy = driver.store().revision();
-    let mut spy = driver.hub().subscribe("/", spy, nobody()).unwrap();
+    let mut spy = driver.hub().subscribe("", spy, nobody()).unwrap();
     for step in steps {
         match *step {
             Step::Put(key) => drop(put(driver, KEYS[key])),
