@@ -77,6 +77,25 @@ class Store:
         """Writes what is pending, syncs, stops the thread."""
     def stats(self) -> dict[str, int]: ...
 
+@final
+class EtcdDoor:
+    """Answers etcd's v3 API from a store, on threads of its own, until `close`."""
+
+    def __new__(
+        cls,
+        store: Store,
+        address: str,
+        *,
+        certificate_pem: bytes | None = None,
+        key_pem: bytes | None = None,
+        client_ca_pem: bytes | None = None,
+        threads: int = 2,
+    ) -> Self:
+        """address: `127.0.0.1:2379`, port 0 takes a free one. With certificates only clients with one from the client CA are let in;
+        without, only a loopback address is taken. Raises ValueError, OSError."""
+    def address(self) -> tuple[str, int]: ...
+    def close(self) -> None: ...
+
 def verify_store(directory: str) -> dict[str, int]:
     """Reads and checks a data directory; changes nothing. Gives revision, snapshot_revision, entries, log_bytes, torn_bytes (of a commit that
     never finished, or that a running store is writing just now). Raises Corrupt with file and offset, StoreError."""

@@ -1,6 +1,7 @@
 //! The only crate that names PyO3: one thin adapter file per crate.
 
 mod calls;
+mod etcd;
 mod forward;
 mod local;
 mod log_writer;
@@ -16,6 +17,7 @@ use pyo3::prelude::*;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     store::register(module)?;
+    etcd::register(module)?;
     object::register(module)?;
     sched::register(module)?;
     transform::register(module)?;

@@ -93,11 +93,13 @@ impl LogWriter {
 
     /// Something was applied.
     pub fn notify(&self) {
-        let mut orders = self.shared.orders.lock();
-        if !orders.has_work {
-            orders.has_work = true;
-            self.shared.ordered.notify_one();
-        }
+        self.shared.notify();
+    }
+
+    /// Notifies like `notify`, from wherever it is taken to.
+    pub fn notifier(&self) -> impl Fn() + Send + Sync + use<> {
+        let shared = self.shared.clone();
+        move || shared.notify()
     }
 
     /// Takes no more writes, writes what is pending, ends the thread. A second call does nothing.
@@ -139,6 +141,14 @@ impl Drop for Farewell<'_> {
 }
 
 impl Shared {
+    fn notify(&self) {
+        let mut orders = self.orders.lock();
+        if !orders.has_work {
+            orders.has_work = true;
+            self.ordered.notify_one();
+        }
+    }
+
     fn run(self: &Arc<Self>) -> Result<(), StoreError> {
         // Dropped last, whether the loop ends or panics.
         let _farewell = Farewell {

@@ -212,6 +212,11 @@ impl Store {
         self.driver.hub()
     }
 
+    /// How to tell the log writer of a write; None for a store without one.
+    pub(crate) fn notifier(&self) -> Option<impl Fn() + Send + Sync + use<>> {
+        self.writer.as_ref().map(LogWriter::notifier)
+    }
+
     fn store(&self) -> &RustStore {
         self.driver.store()
     }

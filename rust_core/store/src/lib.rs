@@ -45,6 +45,7 @@ pub use log::LogOptions;
 pub use maintenance::{Repaired, defragment, look, repair, restore, save, verify};
 pub use recover::Verified;
 pub use revision::{Revision, Timestamp};
+pub use snapshot::write_frames;
 pub use store::{Applied, Head, Options, Stats, Store};
 pub use txn::{Compare, Expected, Limits, Op, Txn, Value};
 pub use view::View;

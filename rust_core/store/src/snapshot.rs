@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::storage_error;
 use crate::record::{FrameKind, begin_frame, read_entries, read_frame, seal_frame, write_entry};
@@ -47,11 +47,22 @@ pub(crate) fn write_snapshot_as(
 }
 
 fn write_file(disk: &dyn Disk, view: &View, name: &str) -> std::io::Result<()> {
+    let mut file = disk.create(name, 0)?;
+    let mut offset = 0;
+    write_frames(view, &mut |frame| {
+        file.write_at(offset, frame)?;
+        offset += frame.len() as u64;
+        Ok(())
+    })?;
+    file.sync()
+}
+
+/// The bytes of a snapshot, frame by frame.
+pub fn write_frames(
+    view: &View,
+    write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let revision = view.revision.0;
-    let mut out = Output {
-        file: disk.create(name, 0)?,
-        offset: 0,
-    };
     let mut buffer = Vec::with_capacity(FRAME_PAYLOAD_BYTES + (64 << 10));
     let mut start = begin_frame(&mut buffer);
     let (mut written, mut count) = (0, 0);
@@ -60,32 +71,18 @@ fn write_file(disk: &dyn Disk, view: &View, name: &str) -> std::io::Result<()> {
         count += 1;
         if buffer.len() >= FRAME_PAYLOAD_BYTES {
             seal_frame(&mut buffer, start, FrameKind::Entries, revision, written);
-            out.write(&buffer)?;
+            write(&buffer)?;
             buffer.clear();
             start = begin_frame(&mut buffer);
             written = count;
         }
     }
     seal_frame(&mut buffer, start, FrameKind::Entries, revision, written);
-    out.write(&buffer)?;
+    write(&buffer)?;
     buffer.clear();
     start = begin_frame(&mut buffer);
     seal_frame(&mut buffer, start, FrameKind::End, revision, count);
-    out.write(&buffer)?;
-    out.file.sync()
-}
-
-struct Output {
-    file: Box<dyn DiskFile>,
-    offset: u64,
-}
-
-impl Output {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        self.file.write_at(self.offset, bytes)?;
-        self.offset += bytes.len() as u64;
-        Ok(())
-    }
+    write(&buffer)
 }
 
 /// Reads a snapshot. `Corrupt` if it is not whole.

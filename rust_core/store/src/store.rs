@@ -388,6 +388,11 @@ impl Store {
         }
     }
 
+    /// The disk is full: writes are refused, and what was applied waits for room.
+    pub fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Acquire)
+    }
+
     /// Why the log failed, if it did. From then on nothing becomes durable.
     pub fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
