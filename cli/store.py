@@ -1,13 +1,16 @@
-"""`kubecore store`: looking after the data directory of the embedded store."""
+"""`kubecore store`: looking after the data directory of the embedded store, and serving it as an etcd."""
 
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
 from kubecore.apiserver.storage import StorageError, maintenance
+from kubecore.apiserver.storage.embedded import EmbeddedStorage
 from kubecore_cli.up import default_data_dir
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -107,3 +110,47 @@ def repair(directory: Path, yes: bool) -> int:
 def defragment(directory: Path) -> None:
     before, after = maintenance.defragment(directory)
     click.echo(f"{before} bytes became {after}")
+
+
+EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
+
+
+@store.command(help="Serve the store alone, as an etcd: etcd's v3 API over gRPC, for etcdctl, clients and kube-apiserver.")
+@data_dir
+@click.option(
+    "--listen-client-urls",
+    "url",
+    default="http://127.0.0.1:2379",
+    show_default=True,
+    metavar="URL",
+    help="http on loopback only; https needs the three files. Port 0 takes a free one.",
+)
+@click.option("--cert-file", type=EXISTING, help="The server's certificate.")
+@click.option("--key-file", type=EXISTING, help="Its key.")
+@click.option("--trusted-ca-file", type=EXISTING, help="Only clients with a certificate of this CA are let in.")
+def serve(
+    directory: Path, url: str, cert_file: Path | None, key_file: Path | None, trusted_ca_file: Path | None
+) -> int:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or parts.hostname is None or parts.port is None:
+        raise click.UsageError(f"{url} is not a URL such as http://127.0.0.1:2379")
+    files = (cert_file, key_file, trusted_ca_file)
+    if (parts.scheme == "https") != all(files) or any(files) != all(files):
+        raise click.UsageError("https needs --cert-file, --key-file and --trusted-ca-file; http takes none of them")
+    certificate, key, client_ca = (file.read_bytes() if file else None for file in files)
+    # Whoever asks for the end before the store is open gets it once it is.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    storage = EmbeddedStorage.open(directory)
+    try:
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        door = storage.serve_etcd(
+            f"{host}:{parts.port}", certificate_pem=certificate, key_pem=key, client_ca_pem=client_ca
+        )
+    except (OSError, ValueError) as error:
+        storage.close()
+        raise click.ClickException(str(error)) from error
+    click.echo(f"serving {directory} at {parts.scheme}://{host}:{door.address()[1]} (revision {storage.revision()})")
+    signal.sigwait((signal.SIGINT, signal.SIGTERM))
+    door.close()
+    storage.close()
+    return 0

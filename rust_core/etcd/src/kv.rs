@@ -140,8 +140,8 @@ fn read(view: &View, span: &Span, request: &RangeRequest) -> RangeResponse {
             request.min_create_revision,
             request.max_create_revision,
         );
-        // One more than the limit tells that there are more.
-        let has_room = sorted.is_some() || found.len() <= limit;
+        // One more than the limit tells that there are more. Without an order etcd takes only so many, and sorts those.
+        let has_room = request.sort_order() != SortOrder::None || found.len() <= limit;
         if is_meant && has_room && !request.count_only {
             found.push(entry);
         }

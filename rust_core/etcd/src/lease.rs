@@ -209,7 +209,6 @@ impl Etcd {
                 return Err(Failure::LeaseExists);
             }
             let (revision, ()) = self
-                .store
                 .transact(|draft| draft.put(&lease_key(id), bytes(ttl)).map_err(Failure::from))?;
             leases.insert(id, ttl);
             (revision, id)
@@ -238,7 +237,7 @@ impl Etcd {
     /// Leases go, with their keys, in one transaction. Those that are gone already are passed over.
     fn end(&self, ids: &[i64]) -> Result<kubecore_store::Revision, Failure> {
         let mut leases = self.leases.lock();
-        let (revision, ()) = self.store.transact(|draft| -> Result<(), Failure> {
+        let (revision, ()) = self.transact(|draft| -> Result<(), Failure> {
             for id in ids {
                 let keys = leases
                     .by_id

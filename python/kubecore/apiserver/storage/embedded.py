@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from kubecore._core import Compacted, CompareFailed, FutureRevision, Store, StoreError, TooLarge, Versioned
+from kubecore._core import Compacted, CompareFailed, EtcdDoor, FutureRevision, Store, StoreError, TooLarge, Versioned
 from kubecore.api.codec import read_shared
 from kubecore.api.meta import Object
 from kubecore.apiserver.storage.protocol import (
@@ -104,6 +104,20 @@ class EmbeddedStorage:
         """No disk. `threadless`: no thread either, and time passes only with `store.tick`."""
         store = Store.memory(policy_prefixes=POLICY_PREFIXES, threadless=threadless)
         return cls(store, threadless=threadless)
+
+    def serve_etcd(
+        self,
+        address: str,
+        *,
+        certificate_pem: bytes | None = None,
+        key_pem: bytes | None = None,
+        client_ca_pem: bytes | None = None,
+    ) -> EtcdDoor:
+        """Answers etcd's v3 API at `host:port` until the door is closed. Without certificates only on loopback. Raises OSError,
+        ValueError."""
+        return EtcdDoor(
+            self.store, address, certificate_pem=certificate_pem, key_pem=key_pem, client_ca_pem=client_ca_pem
+        )
 
     def revision(self) -> int:
         return self.store.revision()
