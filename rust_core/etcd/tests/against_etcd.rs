@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use kubecore_etcd::messages::{
     Compare, CompareTarget, DeleteRangeRequest, Event, PutRequest, RangeRequest, RequestOp,
     ResponseHeader, ResponseOp, SortOrder, SortTarget, TxnRequest, WatchCreateRequest,
@@ -298,7 +300,11 @@ async fn watched(client: &mut Client, newest: i64) -> Vec<Event> {
             .map_or(0, |kv| kv.mod_revision)
     };
     while last(&events) < newest {
-        events.extend(answers.message().await.unwrap().unwrap().events);
+        let answer = tokio::time::timeout(Duration::from_secs(20), answers.message());
+        let answer = answer
+            .await
+            .unwrap_or_else(|_| panic!("silent after revision {} of {newest}", last(&events)));
+        events.extend(answer.unwrap().unwrap().events);
     }
     events
 }

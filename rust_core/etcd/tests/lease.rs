@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kubecore_etcd::messages::{LeaseGrantRequest, PutRequest, RangeRequest};
+use kubecore_etcd::messages::LeaseGrantRequest;
 use kubecore_etcd::{Drive, Etcd};
 use kubecore_store::{Options, Store};
 use kubecore_watch::Driver;
