@@ -122,6 +122,8 @@ def _told_pod(event_type: str, before: Object | None, after: Object) -> Sequence
         told.append(f"store → kubelet of {node} → store  Pod {name} runs at {status.get('podIP')}")
     if is_ready(after) and before is not None and not is_ready(before):
         told.append(f"kubelet of {node} → API server  Pod {name} is ready, image {image_running(after)}")
+    if before is not None and image_running(after) not in ("", image_running(before)) and image_running(before):
+        told.append(f"kubelet of {node} → API server  Pod {name} now runs image {image_running(after)}")
     if before is not None and image_wanted(before) != image_wanted(after):
         told.append(f"kubectl → API server → store    Pod {name}: image {image_wanted(before)} → {image_wanted(after)}")
     if after["metadata"].get("deletionTimestamp") and before and not before["metadata"].get("deletionTimestamp"):

@@ -76,10 +76,18 @@ class Control:
 def find(*, server: str = "", cluster: str = "") -> Path:
     """The socket of the living cluster that is reached at a URL, or has a name. Raises ControlFailure."""
     for path in sorted(DIRECTORY.glob(f"{cluster or '*'}/{SOCKET}")):
-        if cluster or (path.parent / SERVER).read_text() == server:
+        if cluster or _server(path.parent) == server:
             return path
     sought = f"called {cluster}" if cluster else f"served at {server}"
     raise ControlFailure(f"no cluster with real nodes on this machine is {sought}")
+
+
+def _server(directory: Path) -> str | None:
+    """The URL at which a cluster is served; None as long as it has not said it, or when it has just gone."""
+    try:
+        return (directory / SERVER).read_text()
+    except FileNotFoundError:
+        return None
 
 
 def ask(path: Path, node: str, action: str) -> None:

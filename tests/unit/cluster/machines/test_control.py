@@ -61,6 +61,8 @@ def test_a_cluster_is_found_by_its_server_or_its_name(tmp_path: Path, monkeypatc
         (tmp_path / name).mkdir()
         (tmp_path / name / SOCKET).touch()
         (tmp_path / name / SERVER).write_text(f"https://127.0.0.1:{port}")
+    (tmp_path / "a-cluster-that-just-starts").mkdir()
+    (tmp_path / "a-cluster-that-just-starts" / SOCKET).touch()
     assert find(server="https://127.0.0.1:7443").parent.name == "kubecore-2"
     assert find(cluster="kubecore").parent.name == "kubecore"
     with pytest.raises(ControlFailure, match="served at"):
