@@ -115,7 +115,9 @@ def defragment(directory: Path) -> None:
 EXISTING = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
-@store.command(help="Serve the store alone, as an etcd: etcd's v3 API over gRPC, for etcdctl, clients and kube-apiserver.")
+@store.command(
+    help="Serve the store alone, as an etcd: etcd's v3 API over gRPC, for etcdctl, clients and kube-apiserver."
+)
 @data_dir
 @click.option(
     "--listen-client-urls",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from tests.support.kubectl import Kubectl
-from tests.support.processes import kubecore, up
+from tests.support.processes import Process, kubecore, up
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -71,3 +74,55 @@ def test_damage_is_named_and_repaired_only_when_told_to(tmp_path: Path) -> None:
         kubectl = Kubectl(cluster.kubeconfig)
         assert config_map(kubectl, "kept")
         kubectl("get", "configmap", "lost", code=1)
+
+
+def test_etcdctl_uses_the_store_as_an_etcd_over_a_restart(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+
+    def serve() -> tuple[Process, str]:
+        process = Process("store", "serve", f"--data-dir={data_dir}", "--listen-client-urls=http://127.0.0.1:0")
+        line = process.wait_for_line(re.compile(r"serving .* at (\S+) "))
+        return process, line.group(1).removeprefix("http://")
+
+    def etcdctl(endpoint: str, *arguments: str) -> str:
+        command = ["etcdctl", f"--endpoints={endpoint}", *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=30, env={**os.environ, "ETCDCTL_API": "3"}
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    process, endpoint = serve()
+    try:
+        assert etcdctl(endpoint, "put", "/a", "1") == "OK\n"
+        lease = etcdctl(endpoint, "lease", "grant", "600").split()[1]
+        etcdctl(endpoint, "put", f"--lease={lease}", "/b", "2")
+        assert etcdctl(endpoint, "get", "/", "--prefix") == "/a\n1\n/b\n2\n"
+        assert "3.5" in etcdctl(endpoint, "endpoint", "status")
+        etcdctl(endpoint, "snapshot", "save", str(tmp_path / "saved"))
+        assert process.stop() == 0
+        process, endpoint = serve()
+        assert "attached keys([/b])" in etcdctl(endpoint, "lease", "timetolive", lease, "--keys")
+        etcdctl(endpoint, "lease", "revoke", lease)
+        assert etcdctl(endpoint, "get", "/", "--prefix") == "/a\n1\n"
+    finally:
+        process.end()
+    assert "restored revision" in said("restore", str(tmp_path / "saved"), f"--data-dir={tmp_path / 'restored'}")
+    keys = said("dump", f"--data-dir={tmp_path / 'restored'}", "--prefix=/", "--keys-only").splitlines()
+    assert [json.loads(line)["key"] for line in keys] == ["/a", "/b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said_so"),
+    [
+        (("--listen-client-urls=nonsense",), "is not a URL"),
+        (("--listen-client-urls=https://127.0.0.1:0",), "https needs --cert-file"),
+        (("--listen-client-urls=http://0.0.0.0:0",), "without TLS only loopback is served"),
+    ],
+)
+def test_a_door_that_would_let_everybody_in_is_not_opened(
+    arguments: tuple[str, ...], said_so: str, tmp_path: Path
+) -> None:
+    done = kubecore("store", "serve", f"--data-dir={tmp_path}", *arguments)
+    assert done.returncode != 0
+    assert said_so in done.stderr

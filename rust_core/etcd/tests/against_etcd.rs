@@ -278,7 +278,6 @@ async fn etcd_and_our_door_answer_alike() {
 
 /// Every event of the last revisions, with the value before.
 async fn watched(client: &mut Client, newest: i64) -> Vec<Event> {
-    let (asks, mut answers) = client.watch().await;
     let create = WatchCreateRequest {
         key: "\0".into(),
         range_end: "\0".into(),
@@ -286,11 +285,10 @@ async fn watched(client: &mut Client, newest: i64) -> Vec<Event> {
         prev_kv: true,
         ..WatchCreateRequest::default()
     };
-    asks.send(WatchRequest {
+    let first = WatchRequest {
         request: Some(watch_request::Request::Create(create)),
-    })
-    .await
-    .unwrap();
+    };
+    let (_asks, mut answers) = client.watch(first).await;
     assert!(answers.message().await.unwrap().unwrap().created);
     let mut events: Vec<Event> = Vec::new();
     let last = |events: &[Event]| {

@@ -171,9 +171,14 @@ impl Client {
             .into_inner())
     }
 
-    /// A stream of watches: what is sent into the one end, and what comes out of the other.
-    pub async fn watch(&mut self) -> (mpsc::Sender<WatchRequest>, Streaming<WatchResponse>) {
+    /// A stream of watches that begins with one request (etcd says nothing before it): what is sent into the one end, and
+    /// what comes out of the other.
+    pub async fn watch(
+        &mut self,
+        first: WatchRequest,
+    ) -> (mpsc::Sender<WatchRequest>, Streaming<WatchResponse>) {
         let (sender, asks) = mpsc::channel(16);
+        sender.send(first).await.unwrap();
         let mut grpc = Grpc::new(self.0.clone());
         grpc.ready().await.unwrap();
         let codec = ProstCodec::<WatchRequest, WatchResponse>::default();
