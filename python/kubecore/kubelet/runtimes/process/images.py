@@ -149,7 +149,7 @@ class Images:
         self._stored: dict[str, StoredImage] = self._load()
         for row in self._rows:
             if row.present and "*" not in row.name:
-                self._pull_row(references.parse(row.name), row)
+                self._pull_row(references.parse(row.name), row, 0)
 
     def all(self) -> list[Image]:
         return [image.as_image() for image in self._stored.values()]
@@ -188,9 +188,9 @@ class Images:
             raise _not_found(wanted)
         return found
 
-    def pull_row(self, wanted: references.Reference, row: Row) -> StoredImage:
-        """A row with a root. Fails with NOT_FOUND if what it names is not on this node, or the digest is another."""
-        image = self._pull_row(wanted, row)
+    def pull_row(self, wanted: references.Reference, row: Row, *, root_bytes: int = 0) -> StoredImage:
+        """A row with a root of that size. Fails with NOT_FOUND if what it names is not on this node, or the digest is another."""
+        image = self._pull_row(wanted, row, root_bytes)
         if wanted.digest and wanted.digest != image.id:
             raise _not_found(wanted)
         return image
@@ -235,7 +235,7 @@ class Images:
         used, count = tree_size(self._directory)
         return FilesystemUsage(mountpoint=str(self._root), used_bytes=used, inodes_used=count, timestamp=time.time_ns())
 
-    def _pull_row(self, wanted: references.Reference, row: Row) -> StoredImage:
+    def _pull_row(self, wanted: references.Reference, row: Row, root_bytes: int) -> StoredImage:
         if row.root != HOST and not os.path.isdir(row.root):
             message = f'failed to pull and unpack image "{wanted}": the root directory {row.root} of this local image is not there'
             raise RuntimeFailure(RuntimeCode.NOT_FOUND, message)
@@ -262,7 +262,7 @@ class Images:
             user=row.user,
             working_dir=row.working_dir or "/",
             stop_signal=row.stop_signal,
-            size_bytes=size_bytes,
+            size_bytes=size_bytes + root_bytes,
             pinned=row.present,
         )
         return self.store(image, wanted)

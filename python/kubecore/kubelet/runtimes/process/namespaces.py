@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,8 @@ from kubecore.kubelet.runtimes.process import syscalls
 from kubecore.kubelet.runtimes.protocol import RuntimeCode, RuntimeFailure
 
 FLAGS = {"net": syscalls.CLONE_NEWNET, "ipc": syscalls.CLONE_NEWIPC, "uts": syscalls.CLONE_NEWUTS}
+_EXIT_LOST = 70
+_logger = logging.getLogger(__name__)
 _IPC_SYSCTLS = ("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")
 
 
@@ -43,7 +46,7 @@ def make(
         inside()
     finally:
         for kind, handle in own.items():
-            syscalls.setns(handle, FLAGS[kind])
+            go_back(handle, FLAGS[kind])
             os.close(handle)
 
 
@@ -87,10 +90,19 @@ def inside_network(path: str) -> Iterator[None]:
         try:
             yield
         finally:
-            syscalls.setns(own, syscalls.CLONE_NEWNET)
+            go_back(own, syscalls.CLONE_NEWNET)
     finally:
         os.close(own)
         os.close(other)
+
+
+def go_back(handle: int, flags: int) -> None:
+    """To the node's own. A daemon that cannot is no longer this node's: it ends, and the next one finds the containers."""
+    try:
+        syscalls.setns(handle, flags)
+    except OSError:
+        _logger.critical("cannot return to the node's namespace", exc_info=True)
+        os._exit(_EXIT_LOST)
 
 
 def _write_sysctls(sysctls: Mapping[str, str], kinds: tuple[str, ...]) -> None:

@@ -22,7 +22,7 @@ from kubecore.api.release import VERSION
 from kubecore.kubelet.cgroups import Cgroups
 from kubecore.kubelet.runtimes.process import figures, hostroot, namespaces, references, spawn
 from kubecore.kubelet.runtimes.process.containers import Containers
-from kubecore.kubelet.runtimes.process.images import Images, Row, StoredImage
+from kubecore.kubelet.runtimes.process.images import HOST, Images, Row, StoredImage, tree_size
 from kubecore.kubelet.runtimes.process.logs import Attached, LogWriter
 from kubecore.kubelet.runtimes.process.network import PodNetwork
 from kubecore.kubelet.runtimes.process.sandboxes import Sandboxes
@@ -246,7 +246,8 @@ class ProcessRuntime:
         elif row.layout:
             stored = await self._import(row.layout, wanted)
         else:
-            stored = self._images.pull_row(wanted, row)
+            size_bytes = 0 if row.root == HOST else (await asyncio.to_thread(tree_size, Path(row.root)))[0]
+            stored = self._images.pull_row(wanted, row, root_bytes=size_bytes)
         return stored.digests[-1] if stored.digests else stored.id
 
     async def import_image(self, layout: str, name: str) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fcntl import ioctl
 from typing import Any
 
-from kubecore.kubelet.runtimes.process import syscalls
+from kubecore.kubelet.runtimes.process import namespaces, syscalls
 from kubecore.kubelet.runtimes.process.launch import STATUS_BYTES_MAX, Launch, run_in_child
 
 NEW_NAMESPACE = -1
@@ -129,7 +129,7 @@ def fork_into(pid_namespace: int, run: Callable[[], None]) -> int:
         if pid == 0:
             os._exit(EXIT_CODE_UNKNOWN)
         if pid_namespace != NODE_NAMESPACE:
-            syscalls.setns(_own_namespace, syscalls.CLONE_NEWPID)
+            namespaces.go_back(_own_namespace, syscalls.CLONE_NEWPID)
     return pid
 
 
