@@ -56,6 +56,36 @@ def schedule(
         raise click.exceptions.Exit(1)
 
 
+@bench.command(
+    help="Run upstream's scheduler_perf by name: the kernel alone, then end to end through an API server, upstream's "
+    "figures beside it. A file of your own has the form of scheduler_perf.yaml."
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--file", "path", type=click.Path(path_type=Path, exists=True), default=None, help="Workloads of yours.")
+@click.option("--scale", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Of counts.")
+@click.option("--kernel-only", is_flag=True, help="Start no cluster.")
+@click.option("--timeout", "timeout_seconds", type=float, default=900.0, show_default=True, help="Of one workload.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def scheduler(
+    names: tuple[str, ...], path: Path | None, scale: float, kernel_only: bool, timeout_seconds: float, as_json: bool
+) -> None:
+    from kubecore_cli import bench_scheduler, bench_workloads
+    from kubecore_cli.bench_report import Progress, machine, versions
+
+    workloads = bench_workloads.read(path, scale)
+    chosen = [each for each in workloads if not names or any(each.name.startswith(name) for name in names)]
+    if not chosen:
+        raise click.UsageError(f"no such workload; there are {', '.join(each.name for each in workloads)}")
+    rows = bench_scheduler.run(chosen, end_to_end=not kernel_only, timeout_seconds=timeout_seconds, progress=Progress())
+    if as_json:
+        result = {"machine": machine(), "versions": versions(), "scale": scale, "workloads": rows}
+        click.echo(json.dumps(result, indent=2))
+    else:
+        click.echo("\n".join(bench_scheduler.screen(rows)))
+    if any("failed" in (row.get("end_to_end") or {}) for row in rows):
+        raise click.exceptions.Exit(1)
+
+
 def screen(result: dict[str, object]) -> str:
     """One screen: figures, then checks."""
     from kubecore_cli.bench_report import lines

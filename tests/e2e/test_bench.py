@@ -32,3 +32,11 @@ def test_a_bench_that_does_not_come_to_its_end_fails_and_says_why() -> None:
     checks = json.loads(done.stdout)["checks"]
     assert [check["ok"] for check in checks] == [True, False]
     assert "0.001 s" in checks[-1]["found"]
+
+
+def test_a_workload_of_scheduler_perf_runs_end_to_end() -> None:
+    done = kubecore("bench", "scheduler", "PreemptionAsync", "--scale", "0.002", "--timeout", "60", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    (row,) = json.loads(done.stdout)["workloads"]
+    assert row["end_to_end"]["placed"] == row["end_to_end"]["pods"] == 10
+    assert row["upstream"] == {"measured": [99, 99], "threshold": 160}
