@@ -8,6 +8,7 @@ each by the kernel, so no node outlives its cluster, however that ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import json
 import logging
@@ -49,6 +50,7 @@ class Machine:
         self._certificates = certificates
         self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._is_wanted = False
 
     @property
     def name(self) -> str:
@@ -61,12 +63,15 @@ class Machine:
 
     @property
     def is_on(self) -> bool:
-        return self._process is not None
+        return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
         """Returns when its units have been started; that the node is Ready, the API tells. Raises MachineFailure."""
-        if self._process is not None:
+        if self.is_on:
             return
+        if self._watch is not None:
+            # It went down a moment ago: its wires must be cut before they are laid again.
+            await self._watch
         wanted = units.write(self.node, self._certificates)
         units_file = self.node.state / "units.json"
         units_file.write_text(
@@ -85,7 +90,7 @@ class Machine:
             stdout=asyncio.subprocess.PIPE,
             preexec_fn=lambda: _enter(entrances),
         )
-        self._process = process
+        self._process, self._is_wanted = process, True
         self._watch = asyncio.create_task(self._clean_up_after(process), name=f"machine {self.name}")
         assert process.stdout is not None, "asked for above"
         try:
@@ -99,12 +104,15 @@ class Machine:
 
     async def kill(self) -> None:
         """As when the power goes: every process of the node ends at once, its network is gone. Returns then."""
+        self._is_wanted = False
         if self._process is not None and self._watch is not None:
-            self._process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
             await self._watch
 
     async def stop(self) -> None:
         """Asks the units to end, then kills what is left."""
+        self._is_wanted = False
         if self._process is None or self._watch is None:
             return
         assert self._process.stdin is not None, "asked for above"
@@ -119,7 +127,8 @@ class Machine:
     async def _clean_up_after(self, process: asyncio.subprocess.Process) -> None:
         """However the machine ends: its wires are cut, its cgroup is gone, it may be switched on again."""
         await process.wait()
-        self._process = None
+        if self._is_wanted:
+            log.error("%s went down: its supervisor ended with %s", self.name, process.returncode)
         await asyncio.to_thread(self._take_down)
 
     def _take_down(self) -> None:
