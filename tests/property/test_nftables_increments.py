@@ -171,7 +171,7 @@ async def _play(steps: list[tuple[str, str, Any]]) -> None:
             await each.close()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(STEPS)
 def test_increments_add_up_to_the_whole(steps: list[tuple[str, str, Any]]) -> None:
     with namespaces("table") as (name,), inside(name):
