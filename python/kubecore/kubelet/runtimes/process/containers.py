@@ -20,11 +20,12 @@ from typing import Any, NoReturn
 import msgspec
 
 from kubecore.kubelet.cgroups import Cgroups
-from kubecore.kubelet.runtimes.process import capabilities, spawn
-from kubecore.kubelet.runtimes.process.images import Images, StoredImage
+from kubecore.kubelet.runtimes.process import spawn
+from kubecore.kubelet.runtimes.process.images import Images
 from kubecore.kubelet.runtimes.process.launching import Launcher
 from kubecore.kubelet.runtimes.process.logs import LogFile, LogWriter, Output
 from kubecore.kubelet.runtimes.process.records import ContainerRecord, Records
+from kubecore.kubelet.runtimes.process.resolved import merged, resolve
 from kubecore.kubelet.runtimes.process.sandboxes import Sandboxes, Tell
 from kubecore.kubelet.runtimes.protocol import (
     Container,
@@ -137,9 +138,8 @@ class Containers:
         if image is None:
             message = f'failed to resolve image "{config.image}": failed to get image from containerd: image "{config.image}": not found'
             raise RuntimeFailure(RuntimeCode.NOT_FOUND, message)
-        _check_capabilities(config)
         container_id = secrets.token_hex(32)
-        record = self._resolve(container_id, sandbox_id, config, image)
+        record = resolve(container_id, sandbox, config, image, self._images.layers(image))
         folder = self.records.make(container_id)
         for name in ("upper", "work", "root"):
             (folder / name).mkdir(mode=0o755)
@@ -200,7 +200,7 @@ class Containers:
         except OSError as failed:
             message = f"failed to update resources: {failed.filename or ''}: {failed.strerror}"
             raise RuntimeFailure(RuntimeCode.UNKNOWN, message) from failed
-        self._change(record, resources=_merged(record.container.resources, resources))
+        self._change(record, resources=merged(record.container.resources, resources))
 
     def close_stdin(self, container_id: str) -> None:
         living = self._living.get(container_id)
@@ -232,47 +232,6 @@ class Containers:
                 self._watch(container_id, Living(child, streams))
 
     # ── within ──
-
-    def _resolve(
-        self, container_id: str, sandbox_id: str, config: ContainerConfig, image: StoredImage
-    ) -> ContainerRecord:
-        sandbox = self._sandboxes.get(sandbox_id)
-        command = config.command or image.entrypoint
-        args = config.args if config.args or config.command else image.command
-        if not command and not args:
-            raise RuntimeFailure(RuntimeCode.INVALID_ARGUMENT, "failed to generate spec: no command specified")
-        environment: list[tuple[str, str]] = [*image.environment]
-        if sandbox.config.hostname:
-            environment.append(("HOSTNAME", sandbox.config.hostname))
-        stop_signal = config.stop_signal or image.stop_signal or "SIGTERM"
-        directory = sandbox.config.log_directory
-        container = Container(
-            id=container_id,
-            sandbox_id=sandbox_id,
-            metadata=config.metadata,
-            state=ContainerState.CREATED,
-            created_at=time.time_ns(),
-            image=config.image,
-            image_ref=image.digests[0] if image.digests else image.id,
-            image_id=image.id,
-            labels=config.labels,
-            annotations=config.annotations,
-            mounts=config.mounts,
-            log_path=os.path.join(directory, config.log_path) if directory and config.log_path else "",
-            resources=config.resources,
-            stop_signal=stop_signal,
-        )
-        return ContainerRecord(
-            container=container,
-            config=config,
-            cgroup=f"{sandbox.cgroup}/{container_id}",
-            layers=self._images.layers(image),
-            argv=(*command, *args),
-            environment=(*environment, *config.envs),
-            user=_user(config, image),
-            working_dir=config.working_dir or image.working_dir or "/",
-            stop_signal=_signal_number(stop_signal),
-        )
 
     async def _start(self, record: ContainerRecord) -> None:
         streams = Streams()
@@ -410,34 +369,3 @@ async def _until_ended(outputs: list[Output]) -> None:
 def _ended(living: Living) -> asyncio.Task[None]:
     assert living.ended is not None, "a living container is watched"
     return living.ended
-
-
-def _user(config: ContainerConfig, image: StoredImage) -> str:
-    security = config.security
-    if security.run_as_user is not None:
-        return str(security.run_as_user)
-    return security.run_as_username or image.user
-
-
-def _check_capabilities(config: ContainerConfig) -> None:
-    try:
-        capabilities.mask_of(config.security.capabilities, privileged=config.security.privileged, permitted=0)
-    except capabilities.UnknownCapability as unknown:
-        raise RuntimeFailure(RuntimeCode.INVALID_ARGUMENT, f"failed to generate spec: {unknown}") from unknown
-
-
-def _merged(old: LinuxResources, new: LinuxResources) -> LinuxResources:
-    """0 and "" mean: as it was."""
-    given = {name: value for name, value in msgspec.structs.asdict(new).items() if value}
-    return msgspec.structs.replace(old, **given)
-
-
-def _signal_number(name: str) -> int:
-    """`SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`."""
-    if name.isdigit():
-        return int(name)
-    base, plus, offset = name.upper().removeprefix("SIG").partition("+")
-    number = getattr(signal, f"SIG{base}", None)
-    if number is None:
-        raise RuntimeFailure(RuntimeCode.INVALID_ARGUMENT, f'failed to parse stop signal: unknown signal "{name}"')
-    return int(number) + (int(offset) if plus else 0)

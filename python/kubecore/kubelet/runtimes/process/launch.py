@@ -16,7 +16,6 @@ import os
 import resource
 import signal
 import socket
-import termios
 from dataclasses import dataclass
 
 from kubecore.kubelet.runtimes.process import root, syscalls, users
@@ -156,7 +155,6 @@ def _take_terminal(identity: users.Identity, status: socket.socket, report: dict
     root.take_controlling_terminal(terminal)
     for target in (0, 1, 2):
         os.dup2(terminal, target)
-    termios.tcgetattr(0)
     socket.send_fds(status, [json.dumps(report).encode()], [controller])
 
 
