@@ -89,10 +89,10 @@ class KernelBench:
         waits, spent = [], 0.0
         for index, key in enumerate(keys):
             started = time.perf_counter()
-            ((_, node, _),) = kernel.schedule([key])
+            ((_, placed_on, _),) = kernel.schedule([key])
             taken = time.perf_counter() - started
             spent += taken
-            if node is not None:
+            if placed_on is not None:
                 waits.append(taken)
             if workload.churn and index % workload.churn.every == 0 and churn:
                 spent += self._churn(churn.pop())

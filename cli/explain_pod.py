@@ -45,7 +45,7 @@ def in_words(explanation: Explanation, current_node: str, node_count: int) -> li
     refused = explanation.refused()
     if refused:
         lines += ["", f"Refused: {len(explanation.nodes) - len(ranked)} of {len(explanation.nodes)} nodes"]
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for plugin, verdicts in refused.items():
             counts = Counter(reason for verdict in verdicts for reason in verdict.reasons)
             for reason, count in counts.items():
@@ -56,8 +56,7 @@ def in_words(explanation: Explanation, current_node: str, node_count: int) -> li
         plugins = [each for each in ranked[0].scores if each.weight]
         shown = ranked[:node_count]
         lines += ["", "Scores, 0 to 100, times their weights" + _of(len(shown), len(ranked))]
-        header = ("NODE", "TOTAL", *(f"{each.plugin} ×{each.weight}" for each in plugins))
-        rows = [header]
+        rows = [("NODE", "TOTAL", *(f"{each.plugin} ×{each.weight}" for each in plugins))]
         for verdict in shown:
             scores = [str(each.score) for each in verdict.scores if each.weight]
             rows.append((verdict.node, str(verdict.total), *scores))

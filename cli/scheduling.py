@@ -9,7 +9,6 @@ from typing import Any
 import click
 import yaml
 
-from kubecore.api.errors import NotFound
 from kubecore.api.meta import Object
 from kubecore.api.scheme import resource
 from kubecore.client import Client
@@ -64,7 +63,7 @@ async def give_priorities(client: Client, pods: list[Object]) -> None:
     for pod in pods:
         name = pod["spec"].get("priorityClassName", "")
         if name and name not in values:
-            raise NotFound(resource=classes, name=name)
+            raise click.ClickException(f'there is no priority class "{name}"')
         chosen = values[name] if name else default
         if chosen is not None and "priority" not in pod["spec"]:
             pod["spec"]["priority"] = chosen["value"]
