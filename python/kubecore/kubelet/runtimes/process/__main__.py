@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 from kubecore.kubelet import cgroups
-from kubecore.kubelet.runtimes.process import spawn
+from kubecore.kubelet.runtimes.process import hostroot, spawn
 from kubecore.kubelet.runtimes.process.images import read_table
 from kubecore.kubelet.runtimes.process.server import Server
 from kubecore.kubelet.runtimes.process.service import ProcessRuntime
@@ -33,6 +34,16 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _lock(root: Path) -> int:
+    """One daemon for a directory: two would watch and end the same containers. The lock goes with the process, not with its children."""
+    handle = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as taken:
+        raise OSError(taken.errno, f"another runtime uses {root}") from taken
+    return handle
+
+
 async def _run(arguments: argparse.Namespace) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -43,9 +54,12 @@ async def _run(arguments: argparse.Namespace) -> None:
         watcher = asyncio.PidfdChildWatcher()
         watcher.attach_loop(loop)
         asyncio.set_child_watcher(watcher)
+    root: Path = arguments.root.resolve()
+    hostroot.keep_off_overlay(root)
+    lock = _lock(root)
     rows = tuple(row for path in arguments.images for row in read_table(str(path)))
     runtime = ProcessRuntime(
-        arguments.root.resolve(),
+        root,
         cgroups=cgroups.detect(),
         cgroup_root=arguments.cgroup_root,
         rows=rows,
@@ -64,6 +78,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     if serving.done():
         serving.result()
     serving.cancel()
+    os.close(lock)
 
 
 def main() -> None:

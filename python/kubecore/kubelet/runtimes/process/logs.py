@@ -32,6 +32,7 @@ class LogWriter:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._failing = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
 
@@ -41,8 +42,12 @@ class LogWriter:
         def job() -> None:
             try:
                 work()
+                self._failing = False
             except OSError as failed:
-                _logger.warning("writing a container's log failed: %s", failed)
+                # Once, not for each line: the daemon's own log is likely on the same disk.
+                if not self._failing:
+                    _logger.warning("writing a container's log failed, what it says is lost: %s", failed)
+                self._failing = True
             self._loop.call_soon_threadsafe(done)
 
         self._jobs.put(job)

@@ -93,7 +93,7 @@ class ProcessRuntime:
         bridge: str = "pods",
         mtu: int = 1500,
     ) -> None:
-        hostroot.keep_off_overlay(directory)
+        directory.mkdir(parents=True, exist_ok=True, mode=0o711)
         self._directory = directory
         self._cgroups = cgroups
         self._writer = LogWriter(asyncio.get_running_loop())
