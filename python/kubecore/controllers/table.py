@@ -9,6 +9,7 @@ from kubecore.controllers.cluster_role_aggregation import ClusterRoleAggregation
 from kubecore.controllers.deployment import Deployment
 from kubecore.controllers.endpoints import Endpoints
 from kubecore.controllers.endpointslice import EndpointSlices
+from kubecore.controllers.endpointslice_mirroring import EndpointSliceMirroring
 from kubecore.controllers.garbage_collector import GarbageCollector
 from kubecore.controllers.namespace import Namespaces
 from kubecore.controllers.node_ipam import NodeIpam
@@ -40,6 +41,7 @@ CONTROLLERS = (
     Entry(ResourceQuotas, ("resourcequota",)),
     Entry(Endpoints, ("endpoint",)),
     Entry(EndpointSlices, ("endpointslice",)),
+    Entry(EndpointSliceMirroring, ("endpointslicemirroring",)),
     Entry(ReplicationController, ("replicationcontroller",)),
     Entry(Deployment, ("deployment",)),
     Entry(ReplicaSet, ("replicaset",)),
