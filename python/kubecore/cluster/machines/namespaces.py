@@ -149,7 +149,10 @@ def _unshare_onto(path: Path) -> None:
 
 def _write_sysctls(values: Mapping[str, str]) -> None:
     for name, value in values.items():
-        Path("/proc/sys", name).write_text(value)
+        path = Path("/proc/sys", name)
+        # A kernel without IPv6 has none of its values, and needs none.
+        if path.exists() or not name.startswith("net/ipv6/"):
+            path.write_text(value)
 
 
 def _in_thread(work: Callable[[], Result]) -> Result:
