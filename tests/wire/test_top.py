@@ -96,3 +96,9 @@ def test_kubecore_top_prints_what_kubectl_prints(cluster: Up, kubectl: Kubectl, 
     missing = kubecore("top", "pod", "none", "-n", namespace, kubeconfig=cluster.kubeconfig)
     assert missing.returncode == 1
     assert 'pods "none" not found' in missing.stderr
+
+
+def test_scripts_that_wait_for_the_metrics_api_find_it(any_kubectl: Kubectl) -> None:
+    any_kubectl("wait", "--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io", "--timeout=10s")
+    shown = _rows(any_kubectl("get", "apiservice", "v1beta1.metrics.k8s.io", "--no-headers").stdout)
+    assert shown[0][:3] == ["v1beta1.metrics.k8s.io", "Local", "True"]

@@ -15,6 +15,7 @@ from kubecore.api.meta import Object
 from kubecore.apiserver.access import token_file
 from kubecore.apiserver.access.certificates import Certificates
 from kubecore.apiserver.access.gate import AccessOptions, build_gate
+from kubecore.apiserver.registry.api_services import ensure_api_services
 from kubecore.apiserver.registry.bootstrap import ensure_bootstrap_objects
 from kubecore.apiserver.registry.registry import Registry
 from kubecore.apiserver.storage.embedded import EmbeddedStorage
@@ -52,6 +53,7 @@ class ApiServerPart:
         are reached; None: as the options say."""
         self._options = options
         served = ServedResources(parse_runtime_config(options.runtime_config), provided=metrics.RESOURCES)
+        self._served = served
         access = _access_options(options)
         directory = options.data_dir
         if directory is not None:
@@ -154,7 +156,8 @@ class ApiServerPart:
         return self._tokens.issue_legacy(service_account=service_account, secret_name=secret_name)
 
     def _bootstrap(self) -> None:
-        """Upstream's namespaces, the `kubernetes` Service and the system priority classes."""
+        """Upstream's namespaces, the `kubernetes` Service, the system priority classes, an APIService for each version served."""
+        ensure_api_services(self.registry, [(group, self._served.versions(group)) for group in self._served.groups()])
         if self._inside is not None:
             ensure_bootstrap_objects(self.registry, address=self._options.network_address, port=API_PORT)
             return

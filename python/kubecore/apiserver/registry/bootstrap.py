@@ -30,21 +30,21 @@ _PORT_NAME = "https"
 def ensure_bootstrap_objects(registry: Registry, *, address: str, port: int) -> None:
     """address, port: where clients inside the cluster reach this server."""
     for name in NAMESPACES:
-        _ensure(registry, scheme.core("namespaces"), "", name, _namespace(name))
+        ensure(registry, scheme.core("namespaces"), "", name, _namespace(name))
     for name, (value, description) in PRIORITY_CLASSES.items():
         resource = scheme.resource("scheduling.k8s.io", "v1", "priorityclasses")
-        _ensure(registry, resource, "", name, {"value": value, "description": description})
+        ensure(registry, resource, "", name, {"value": value, "description": description})
     networks = scheme.resource("networking.k8s.io", "v1", "servicecidrs")
-    _ensure(registry, networks, "", SERVICE_NAME, _service_networks(registry))
+    ensure(registry, networks, "", SERVICE_NAME, _service_networks(registry))
     service = _service(registry, port)
-    _ensure(registry, scheme.core("services"), "default", SERVICE_NAME, service)
+    ensure(registry, scheme.core("services"), "default", SERVICE_NAME, service)
     for resource, obj in _endpoints(address, port):
-        _ensure(
+        ensure(
             registry, resource, "default", SERVICE_NAME, obj, follow=("subsets", "endpoints", "ports", "addressType")
         )
 
 
-def _ensure(
+def ensure(
     registry: Registry, resource: Resource, namespace: str, name: str, given: Object, *, follow: tuple[str, ...] = ()
 ) -> None:
     """Creates what is not there. `follow`: parts that an existing object takes over."""
