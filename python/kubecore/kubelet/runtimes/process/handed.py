@@ -77,6 +77,8 @@ class HandedStreams:
     async def close(self) -> None:
         if self._end is not None:
             self._end.cancel()
+            # The loop has to let go of the connection before its number is another's.
+            await asyncio.wait([self._end])
         for name in list(self._handles):
             self._drop(name)
         self._connection.close()

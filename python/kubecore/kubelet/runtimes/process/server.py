@@ -136,7 +136,7 @@ class Server:
                     return
                 await loop.sock_sendall(connection, wire.frame(event))
         finally:
-            watching.cancel()
+            await _let_go(watching)
             self._runtime.unsubscribe(subscription)
 
     # ── streams ──
@@ -187,7 +187,14 @@ class Server:
                 end = wire.StreamsEnd(opened.child.ended.result().code)
                 await asyncio.get_running_loop().sock_sendall(connection, wire.frame(end))
         finally:
-            watching.cancel()
+            await _let_go(watching)
+
+
+async def _let_go(watching: asyncio.Future[None]) -> None:
+    """Ends it, and waits until the loop has forgotten its socket: closed before, its number would be the next connection's, which
+    the loop would then never hear of."""
+    watching.cancel()
+    await asyncio.wait([watching])
 
 
 async def _until_closed(connection: socket.socket, *, said: Callable[[], None] = lambda: None) -> None:
