@@ -107,7 +107,22 @@ conformance: build build/conformance.test ## upstream's conformance suite agains
 	@scripts/need go kubectl
 	@$(BIN)/python tests/conformance/run.py --binary build/conformance.test --report build/conformance.json \
 		--logs build/conformance-logs; status=$$?; \
-		$(BIN)/python tests/conformance/compatibility.py build/conformance.json docs/compatibility.md; exit $$status
+		$(BIN)/python tests/conformance/compatibility.py build/conformance.json docs/compatibility.md conformance; exit $$status
+
+build/agnhost: tests/conformance/go.mod tests/conformance/go.sum
+	@scripts/need go
+	@echo "Building upstream's test server"
+	@mkdir -p build && cd tests/conformance && go build -o $(CURDIR)/$@ k8s.io/kubernetes/test/images/agnhost
+	@cd tests/conformance && cp $$(go list -m -f '{{.Dir}}' k8s.io/kubernetes)/test/images/agnhost/porter/localhost.* $(CURDIR)/build
+
+.PHONY: conformance-nodes
+conformance-nodes: build build/conformance.test build/agnhost ## what of it needs containers, on two real nodes (root, Go, kubectl, network; half an hour)
+	@scripts/need go kubectl
+	@scripts/debian-packages conformance
+	@$(BIN)/python tests/conformance/run.py --binary build/conformance.test --nodes real --report build/conformance-nodes.json \
+		--logs build/conformance-nodes-logs; status=$$?; \
+		$(BIN)/python tests/conformance/compatibility.py build/conformance-nodes.json docs/compatibility.md \
+		"conformance on real nodes"; exit $$status
 
 build/kube-proxy: tests/conformance/go.mod tests/conformance/go.sum
 	@scripts/need go

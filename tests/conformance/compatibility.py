@@ -1,7 +1,7 @@
 """Writes the report of `run.py` into docs/compatibility.md: what passed, what failed, what was left out and why. The page's
-other parts, outside the two marks, are written by hand.
+other parts, outside the two marks of that name, are written by hand.
 
-usage: compatibility.py REPORT PAGE
+usage: compatibility.py REPORT PAGE MARK
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- conformance: begin -->\n", "<!-- conformance: end -->\n"
-
 MESSAGE_CHARACTERS_MAX = 160
 
 
 def main() -> None:
-    report, page = map(Path, sys.argv[1:])
-    before, _, rest = page.read_text().partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text(before + BEGIN + section(json.loads(report.read_text())) + END + after)
+    report, page, mark = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+    begin, end = f"<!-- {mark}: begin -->\n", f"<!-- {mark}: end -->\n"
+    before, _, rest = page.read_text().partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(before + begin + section(json.loads(report.read_text())) + end + after)
 
 
 def section(records: list[dict[str, Any]]) -> str:

@@ -1,8 +1,9 @@
 """Runs upstream's conformance suite against a cluster and writes what happened as JSON.
 
-In: the suite's binary, a kubeconfig (or none: a fresh `kubecore up`), `excluded.toml` (what is not run, and why). Out: a
-record for each of the suite's conformance tests: passed, failed with its message, or excluded with its reason. Each test is
-a process of its own, so that one that hangs is ended alone; `[Serial]` tests run last, one at a time, as upstream asks.
+In: the suite's binary, a kubeconfig (or none: a fresh `kubecore up`), `excluded.toml` (what is not run, and why). With
+`--nodes real`, those tests that simulated nodes cannot pass, on real ones. Out: a record for each of these conformance
+tests: passed, failed with its message, or excluded with its reason. Each test is a process of its own, so that one that
+hangs is ended alone; `[Serial]` tests run last, one at a time, as upstream asks.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 EXCLUDED = Path(__file__).with_name("excluded.toml")
+FLAGS = {
+    "simulated": ("--nodes=3",),
+    "real": ("--nodes=2", "--runtime=process", f"--images={Path(__file__).with_name('images.yaml')}"),
+}
+"""How a fresh cluster is started."""
 GRACE_SECONDS = 30
 """Beyond its time limit a test gets this long to clean up before its process is ended."""
 
@@ -34,7 +40,8 @@ Record = dict[str, Any]
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--binary", required=True, type=Path)
-    parser.add_argument("--kubeconfig", type=Path, help="of the cluster to judge [a fresh one, with three nodes]")
+    parser.add_argument("--kubeconfig", type=Path, help="of the cluster to judge [a fresh one]")
+    parser.add_argument("--nodes", choices=list(FLAGS), default="simulated", help="of the cluster")
     parser.add_argument("--report", required=True, type=Path)
     parser.add_argument("--only", default="", help="a regular expression: run only the names it finds")
     parser.add_argument("--logs", type=Path, help="keep each failing test's output here")
@@ -44,16 +51,16 @@ def main() -> int:
 
     if options.kubeconfig:
         return judge_cluster(options)
-    with fresh_cluster() as options.kubeconfig:
+    with fresh_cluster(FLAGS[options.nodes]) as options.kubeconfig:
         return judge_cluster(options)
 
 
 @contextmanager
-def fresh_cluster() -> Iterator[Path]:
-    """`kubecore up` with three nodes that keeps nothing; gives its kubeconfig."""
+def fresh_cluster(flags: Sequence[str]) -> Iterator[Path]:
+    """`kubecore up` that keeps nothing; gives its kubeconfig."""
     with tempfile.TemporaryDirectory() as folder:
         kubeconfig = Path(folder) / "kubeconfig"
-        command = [sys.executable, "-m", "kubecore_cli", "up", "--port=0", "--nodes=3", "--storage=memory"]
+        command = [sys.executable, "-m", "kubecore_cli", "up", "--port=0", "--storage=memory", *flags]
         command += [f"--data-dir={folder}/data", f"--kubeconfig={kubeconfig}"]
         cluster = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert cluster.stdout is not None, "asked for above"
@@ -69,7 +76,9 @@ def fresh_cluster() -> Iterator[Path]:
 def judge_cluster(options: argparse.Namespace) -> int:
     suite = Suite(options)
     names = suite.names()
-    reasons = reasons_by_name(names)
+    if options.nodes == "real":
+        names = sorted(reasons_by_name(names, "simulated", only=True))
+    reasons = reasons_by_name(names, options.nodes)
     chosen = [name for name in names if name not in reasons and re.search(options.only, name)]
     with ThreadPoolExecutor(options.workers) as workers:
         records = list(workers.map(suite.run, [name for name in chosen if "[Serial]" not in name]))
@@ -81,13 +90,16 @@ def judge_cluster(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def reasons_by_name(names: list[str]) -> dict[str, str]:
-    """Why a test is not run. A pattern that finds none is out of date: said so, instead of hiding a test one day."""
+def reasons_by_name(names: list[str], nodes: str, *, only: bool = False) -> dict[str, str]:
+    """Why a test is not run on such nodes; `only`: for rows about them alone. A pattern that finds none is out of date:
+    said so, instead of hiding a test one day."""
     reasons: dict[str, str] = {}
     for row in tomllib.loads(EXCLUDED.read_text())["excluded"]:
+        if row.get("nodes", nodes) != nodes or (only and "nodes" not in row):
+            continue
         for pattern in row["tests"]:
             found = [name for name in names if re.search(pattern, name)]
-            if not found:
+            if not found and (nodes == "simulated" or "nodes" in row):
                 raise SystemExit(f"{EXCLUDED.name}: no test has a name like {pattern!r}")
             for name in found:
                 reasons.setdefault(name, row["reason"])
