@@ -86,7 +86,9 @@ class ApiServerPart:
         self._tokens = gate.tokens
         self._inside = Inside(options.network_namespace) if options.network_namespace is not None else None
         dialer = dialer or self._inside or HostDialer()
-        self._metrics = ClusterMetrics(self._storage, self.certificates, dialer, clock=clock)
+        self._metrics = ClusterMetrics(
+            self._storage, self.certificates, dialer, clock=clock, threadless=options.port is None
+        )
         # Without a socket no stream can come in, and virtual time has no network.
         forwarder = self._forwarder(dialer) if options.port is not None else None
         self._server = APIServer(

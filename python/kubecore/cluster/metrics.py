@@ -5,8 +5,10 @@ from __future__ import annotations
 import ssl
 import tempfile
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from kubecore.api.clock import Clock
 from kubecore.api.meta import Object
@@ -18,15 +20,32 @@ from kubecore.apiserver.wire.node_figures import FetchSummary
 REQUESTS_AT_ONCE = 4
 
 
-class ClusterMetrics:
-    """Owns the threads that wait for kubelets; there are none until somebody asks."""
+class _AtOnce(Executor):
+    """Runs what it is given on the caller's own thread."""
 
-    def __init__(self, storage: Storage, certificates: Certificates, dialer: Dialer, *, clock: Clock) -> None:
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as failure:  # the future's reader gets it
+            done.set_exception(failure)
+        return done
+
+
+class ClusterMetrics:
+    """Owns the threads that wait for kubelets; there are none until somebody asks, and none in virtual time, where nobody may
+    wait and there are no kubelets."""
+
+    def __init__(
+        self, storage: Storage, certificates: Certificates, dialer: Dialer, *, clock: Clock, threadless: bool
+    ) -> None:
         self._certificates = certificates
         self._dialer = dialer
         self._fetch: FetchSummary | None = None
         self._making = threading.Lock()
-        self._requests = ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="metrics-api")
+        self._requests: Executor = (
+            _AtOnce() if threadless else ThreadPoolExecutor(REQUESTS_AT_ONCE, thread_name_prefix="metrics-api")
+        )
         self._figures = NodeFigures(storage, self._summary, clock=clock)
         self.api = MetricsApi(storage, self._figures, executor=self._requests, clock=clock)
 
