@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from kubecore.cluster.machines import namespaces
-from kubecore.cluster.machines.claim import CGROUPS, DIRECTORY
+from kubecore.cluster.machines.claim import CGROUPS, DIRECTORY, DISKS
 from kubecore.kubelet import cgroups
 from tests.support.kubectl import Kubectl
 from tests.support.processes import Up
@@ -115,7 +115,7 @@ def left_of(name: str) -> list[str]:
     found = [
         f"namespace {each}" for each in namespaces.names() if re.fullmatch(rf"{name}-(fabric|outside|node-\d+)", each)
     ]
-    found += [f"file {path}" for path in DIRECTORY.glob(f"{name}*") if path.stem == name]
+    found += [f"file {path}" for place in (DIRECTORY, DISKS) for path in place.glob(f"{name}*") if path.stem == name]
     if cgroups.detect().exists(f"/{CGROUPS}/{name}"):
         found.append("cgroup")
     found += [f"mount {line}" for line in mounts(f"/{name}-")]

@@ -20,6 +20,8 @@ from kubecore.kubelet import cgroups
 FIRST = "kubecore"
 NAMES_MAX = 64
 DIRECTORY = Path("/run/kubecore")
+DISKS = Path("/var/lib/kubecore")
+"""Nodes' disks of clusters that keep nothing: on a real file system, as overlays need it."""
 CGROUPS = "kubecore"
 """Below every controller's root: /kubecore/NAME/NODE."""
 REMOVE_SECONDS = 5.0
@@ -35,6 +37,11 @@ class Claim:
     @property
     def directory(self) -> Path:
         return DIRECTORY / self.name
+
+    @property
+    def disks(self) -> Path:
+        """For a cluster that keeps nothing: gone with it."""
+        return DISKS / self.name
 
     def cgroup(self, node: str) -> str:
         """As a path below every controller's root."""
@@ -79,7 +86,7 @@ def sweep() -> list[str]:
 
 
 def sweep_name(name: str) -> None:
-    """Everything that bears a name that we hold: processes, cgroups, namespaces (with their links, routes, rules), sockets."""
+    """Everything that bears a name that we hold: processes, cgroups, namespaces (with links, routes, rules), sockets, disks."""
     remove_cgroup(f"/{CGROUPS}/{name}")
     for directory in cgroups.detect().directories(f"/{CGROUPS}").values():
         # The last cluster's; others keep theirs.
@@ -88,7 +95,9 @@ def sweep_name(name: str) -> None:
     for namespace in namespaces.names():
         if mine.fullmatch(namespace):
             namespaces.remove(namespace)
-    shutil.rmtree(DIRECTORY / name, ignore_errors=True)
+    for place in (DIRECTORY, DISKS):
+        shutil.rmtree(place / name, ignore_errors=True)
+    _remove_if_empty(DISKS)
 
 
 def remove_cgroup(path: str) -> None:

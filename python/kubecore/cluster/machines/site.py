@@ -12,7 +12,6 @@ import ipaddress
 import logging
 import random
 import re
-import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from kubecore.cluster.machines.machine import Machine, MachineFailure
 from kubecore.cluster.machines.namespaces import Inside
 from kubecore.cluster.machines.units import CLUSTER_DOMAIN, Node
 from kubecore.cluster.options import ClusterOptions
+from kubecore.kubelet.runtimes.process.images import read_table
 from kubecore.proxy.dns import IDENTITY as DNS_IDENTITY
 from kubecore.proxy.dns import ClusterDns
 
@@ -64,6 +64,9 @@ class Site:
                 "--load-balancer-cidr": options.load_balancer_cidr,
             },
         )
+        if options.images is not None:
+            # Every node's runtime would refuse it, one after the other.
+            read_table(str(options.images))
         self._given = options
         self._claim: Claim | None = None
         self._fabric: Fabric | None = None
@@ -90,8 +93,7 @@ class Site:
 
     @property
     def name(self) -> str:
-        assert self._claim is not None, "opened"
-        return self._claim.name
+        return self._held.name
 
     @property
     def fabric(self) -> Fabric:
@@ -133,8 +135,8 @@ class Site:
         self._keep_running("announcer", announcer.run)
         await self._start_dns(Client(transport_for(DNS_IDENTITY)))
         control = Control(self.machines)
-        (self._claim_directory / SERVER).write_text(server)
-        await control.listen(self._claim_directory / SOCKET)
+        (self._held.directory / SERVER).write_text(server)
+        await control.listen(self._held.directory / SOCKET)
         self._ends.callback(control.close)
         await asyncio.gather(*(machine.start() for machine in self.machines.values()))
         await self._wait_ready(announcer)
@@ -154,27 +156,26 @@ class Site:
     # ── how ──
 
     @property
-    def _claim_directory(self) -> Path:
+    def _held(self) -> Claim:
         assert self._claim is not None, "opened"
-        return self._claim.directory
+        return self._claim
 
     def _state(self) -> Path:
         """Where the nodes' disks are."""
         if self._given.data_dir is not None:
             return self._given.data_dir / NODES_DIRECTORY
-        # On the real disk: a container's files are no matter for memory, and overlays need a proper file system.
-        made = tempfile.TemporaryDirectory(prefix="kubecore-nodes-", dir="/var/tmp")
-        return Path(self._ends.enter_context(made))
+        disks = self._held.disks
+        disks.mkdir(mode=0o700, parents=True)
+        return disks
 
     def _node(self, name: str, index: int, state: Path) -> Node:
-        assert self._claim is not None, "opened"
         options = self._given
         return Node(
             name=name,
             ip=self.addresses.node(index).ip,
-            cgroup=self._claim.cgroup(name),
+            cgroup=self._held.cgroup(name),
             state=state.resolve(),
-            sockets=self._claim.directory / name,
+            sockets=self._held.directory / name,
             server=self.server,
             cluster_dns=self._cluster_dns,
             cluster_cidr=options.cluster_cidr,

@@ -21,6 +21,7 @@ namespaces.create(f"{held.name}-fabric")
 from kubecore.kubelet import cgroups
 groups = cgroups.detect()
 groups.make(held.cgroup("node-0") + "/system")
+held.disks.mkdir(parents=True)
 print(held.name, flush=True)
 sys.stdin.read()
 """
@@ -44,6 +45,7 @@ def left(name: str) -> list[str]:
     """What is on this box by that name."""
     found = [each for each in namespaces.names() if each.startswith(name)]
     found += sorted(str(path) for path in claim.DIRECTORY.glob(f"{name}*"))
+    found += [str(path) for path in claim.DISKS.glob(f"{name}*")]
     if cgroups.detect().exists(f"/{claim.CGROUPS}/{name}"):
         found.append("cgroup")
     return found
@@ -66,6 +68,7 @@ def test_what_a_killed_cluster_left_is_swept_by_the_next_which_takes_its_name(na
         f"{name}-fabric",
         str(claim.DIRECTORY / name),
         str(claim.DIRECTORY / f"{name}.lock"),
+        str(claim.DISKS / name),
         "cgroup",
     ]
     following = claim.claim(name)

@@ -33,3 +33,10 @@ def test_programs_that_are_missing_are_named_with_their_packages(monkeypatch: py
 def test_a_cluster_s_name_is_a_name_for_namespaces(name: str) -> None:
     with pytest.raises(ValueError, match="--cluster-name"):
         Site(ClusterOptions(runtime="process", cluster_name=name))
+
+
+def test_a_table_of_images_that_no_runtime_would_take_is_refused_at_once(tmp_path: Path) -> None:
+    table = tmp_path / "images.yaml"
+    table.write_text("images: [{name: web}]")
+    with pytest.raises(ValueError, match="image web: exactly one of root and layout"):
+        Site(ClusterOptions(runtime="process", images=table))
