@@ -96,6 +96,7 @@ e2e: build ## the main job, parts as tasks and as processes, crashes
 nightly: $(VENV)/.ready ## the fact table made again from upstream's modules (Go, network) and compared
 	@scripts/need go
 	@$(BIN)/python tools/facts/generate.py --check
+	@$(MAKE) --no-print-directory conformance-store
 
 build/conformance.test: tests/conformance/go.mod tests/conformance/go.sum tests/conformance/conformance_test.go
 	@scripts/need go
@@ -132,6 +133,14 @@ build/kube-proxy: tests/conformance/go.mod tests/conformance/go.sum
 conformance-proxy: build build/kube-proxy ## upstream's kube-proxy and ours side by side: the same rules for random services (root, Go, kubectl)
 	@scripts/need kubectl
 	@PYTHONPATH=python:tests $(BIN)/python tests/conformance/service_proxy.py --binary build/kube-proxy
+
+build/kube-apiserver: tests/conformance/go.mod tests/conformance/go.sum
+	@scripts/need go
+	@mkdir -p build && cd tests/conformance && go build -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kube-apiserver
+
+.PHONY: conformance-store
+conformance-store: build build/kube-apiserver ## upstream's kube-apiserver with our store as its etcd (Go)
+	@PYTHONPATH=python:tests $(BIN)/python tests/conformance/apiserver_on_store.py --binary build/kube-apiserver
 
 .PHONY: bench
 bench: ## quick benchmarks, release build

@@ -15,7 +15,7 @@ use kubecore_etcd::messages::{
     WatchResponse,
 };
 use kubecore_etcd::{Drive, Etcd, Server};
-use kubecore_store::{Options, Store};
+use kubecore_store::{Options, RealDisk, Store};
 use kubecore_watch::Driver;
 use prost::Message;
 use tokio::sync::mpsc;
@@ -37,10 +37,42 @@ impl Drive for AtOnce {
     }
 }
 
+/// A driver with a thread of its own, as a server has: what is applied while one sync runs is written by the next.
+struct LogThread {
+    work: std::sync::mpsc::Sender<()>,
+}
+
+impl LogThread {
+    fn start(driver: Arc<Driver>) -> LogThread {
+        let (work, orders) = std::sync::mpsc::channel();
+        // Ends when the last door onto the store is gone.
+        std::thread::spawn(move || {
+            while orders.recv().is_ok() {
+                while orders.try_recv().is_ok() {}
+                driver.turn().unwrap();
+                if driver.store().housekeeping_due() {
+                    driver.store().housekeep().unwrap();
+                }
+            }
+        });
+        LogThread { work }
+    }
+}
+
+impl Drive for LogThread {
+    fn before_write(&self) {}
+
+    fn after_write(&self) {
+        // The thread lives as long as this.
+        self.work.send(()).unwrap();
+    }
+}
+
 pub struct Door {
     pub etcd: Arc<Etcd>,
     pub store: Arc<Store>,
     server: Server,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Door {
@@ -48,12 +80,32 @@ impl Door {
         let store = Arc::new(Store::memory(Options::default()));
         let driver = Arc::new(Driver::new(store.clone()));
         let etcd = Etcd::new(driver.hub().clone(), Box::new(AtOnce(driver)));
+        Door::onto(etcd, store, None).await
+    }
+
+    /// With a log, and its syncs.
+    pub async fn on_disk() -> Door {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(directory.path()).unwrap();
+        let store = Arc::new(Store::open(Box::new(disk), Options::default()).unwrap());
+        let driver = Arc::new(Driver::new(store.clone()));
+        let hub = driver.hub().clone();
+        let etcd = Etcd::new(hub, Box::new(LogThread::start(driver)));
+        Door::onto(etcd, store, Some(directory)).await
+    }
+
+    async fn onto(
+        etcd: Arc<Etcd>,
+        store: Arc<Store>,
+        directory: Option<tempfile::TempDir>,
+    ) -> Door {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = Server::start(etcd.clone(), address, None).await.unwrap();
         Door {
             etcd,
             store,
             server,
+            _directory: directory,
         }
     }
 
