@@ -407,7 +407,7 @@ class Kernel:
     scores the larger of (FNV-1a(name) xor seed, moved on by each pod placed there, through splitmix64) wins. The same seed, events and calls give the same decisions. Methods may be called from any thread; they take turns,
     long ones with the GIL released. Memory: what pods and nodes ask and offer, plus at most a million (class of equal pods × node) cells.
     """
-    def __new__(cls, *, seed: int = 0, profiles: Sequence[bytes] = ()) -> Self:
+    def __new__(cls, *, seed: int = 0, profiles: Sequence[bytes] = ...) -> Self:
         """`seed`: 0 to 2**64-1. `profiles`: settings in JSON (`rust_core/sched/src/profile.rs`), one a scheduler name; none: upstream's
         default profile. Raises ValueError (unreadable settings)."""
     def node_event(self, type: str, body: bytes) -> bool:

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::kinds::PodKind;
 use crate::labels::LabelSelector;
-use crate::neighbours::Neighbours;
-use crate::plugins::{Change, Stage, View};
+use crate::neighbours::{Neighbours, Reach};
+use crate::plugins::{Change, OF_NEIGHBOURS, OF_NODE, OF_PODS, View};
 use crate::profile::Profile;
 use crate::requirements::Requirements;
 use crate::scores::{DYNAMIC_SCORERS, NEIGHBOUR_SCORERS, SCORE_MAX, STATIC_SCORERS};
@@ -153,18 +153,23 @@ impl ClassState {
         match changed {
             Some(changed) if can_go_on => {
                 self.cells.resize(nodes.slot_count(), Cell::default());
-                let mut moved = self.look_again(subject, nodes, seed, changed);
+                let reach = self.look_again(subject, nodes, seed, changed);
                 let barred = self.bar(subject, nodes);
-                moved |= !barred.is_empty();
-                if self.neighbours.is_some() {
-                    if moved || !changed.is_empty() {
+                let touched = || changed.iter().chain(&barred);
+                if reach == Reach::Everywhere {
+                    if touched().next().is_some() {
                         self.compare_all(subject, nodes);
                     }
-                } else if self.refresh_largest() {
-                    self.seat_all();
                 } else {
-                    for slot in changed.iter().chain(&barred) {
-                        self.seat(*slot);
+                    for slot in touched() {
+                        self.compare(subject, nodes, *slot);
+                    }
+                    if self.refresh_largest() {
+                        self.seat_all();
+                    } else {
+                        for slot in touched() {
+                            self.seat(*slot);
+                        }
                     }
                 }
             }
@@ -216,22 +221,26 @@ impl ClassState {
         self.built = true;
     }
 
-    /// True if a sum over a domain moved.
+    /// How far the changes at these nodes reach.
     fn look_again(
         &mut self,
         subject: &Subject<'_>,
         nodes: &Snapshot,
         seed: u64,
         slots: &[Slot],
-    ) -> bool {
-        let mut moved = false;
+    ) -> Reach {
+        let mut reach = Reach::Here;
         for slot in slots {
             self.update(subject, nodes, seed, *slot);
             if let Some(neighbours) = &mut self.neighbours {
-                moved |= neighbours.update(subject.pod, nodes, *slot);
+                reach = reach.max(neighbours.update(subject.pod, nodes, *slot));
             }
         }
-        moved
+        let compares = self
+            .neighbours
+            .as_ref()
+            .is_some_and(Neighbours::compares_nodes);
+        if compares { Reach::Everywhere } else { reach }
     }
 
     fn update(&mut self, subject: &Subject<'_>, nodes: &Snapshot, seed: u64, slot: Slot) {
@@ -248,7 +257,7 @@ impl ClassState {
         if cell.version != Some(nodes.version(slot)) {
             cell.version = Some(nodes.version(slot));
             cell.admitted_by_facts =
-                nodes.is_present(slot) && view.refusal(slot, &[Stage::Node]).is_none();
+                nodes.is_present(slot) && view.refusal(slot, &OF_NODE).is_none();
             for (raw, scorer) in cell.raw.iter_mut().zip(&STATIC_SCORERS) {
                 *raw = if cell.admitted_by_facts {
                     (scorer.raw)(&view, slot)
@@ -257,8 +266,7 @@ impl ClassState {
                 };
             }
         }
-        cell.admitted_alone =
-            cell.admitted_by_facts && view.refusal(slot, &[Stage::Pods]).is_none();
+        cell.admitted_alone = cell.admitted_by_facts && view.refusal(slot, &OF_PODS).is_none();
         if cell.admitted_alone {
             for (score, scorer) in cell.dynamic.iter_mut().zip(&DYNAMIC_SCORERS) {
                 *score = (scorer.raw)(&view, slot);
@@ -288,8 +296,9 @@ impl ClassState {
                 neighbours: self.neighbours.as_ref(),
                 change: Some(&change),
             };
-            let stages = [Stage::Pods, Stage::Neighbours];
-            if self.cells[slot.index()].admitted_alone && view.refusal(*slot, &stages).is_some() {
+            let refuses = |filters: &[usize]| view.refusal(*slot, filters).is_some();
+            let fits_alone = self.cells[slot.index()].admitted_alone;
+            if fits_alone && (refuses(&OF_PODS) || refuses(&OF_NEIGHBOURS)) {
                 self.barred.push(*slot);
             }
         }
@@ -336,6 +345,25 @@ impl ClassState {
 
     // ───────── pods that mean something to each other ─────────
 
+    /// Compares one node with the sums: its verdict.
+    fn compare(&mut self, subject: &Subject<'_>, nodes: &Snapshot, slot: Slot) {
+        let Some(neighbours) = &self.neighbours else {
+            return;
+        };
+        let view = View {
+            profile: subject.profile,
+            pod: subject.pod,
+            nodes,
+            needs: subject.needs,
+            neighbours: Some(neighbours),
+            change: None,
+        };
+        let cell = &self.cells[slot.index()];
+        let admitted =
+            cell.admitted_alone && !cell.barred && view.refusal(slot, &OF_NEIGHBOURS).is_none();
+        self.admit(slot, admitted);
+    }
+
     /// Compares every node with the sums: verdicts, then scores over the nodes that are left.
     fn compare_all(&mut self, subject: &Subject<'_>, nodes: &Snapshot) {
         let Some(neighbours) = self.neighbours.take() else {
@@ -352,9 +380,8 @@ impl ClassState {
         let slots = || (0..nodes.slot_count() as u32).map(Slot);
         for slot in slots() {
             let cell = &self.cells[slot.index()];
-            let admitted = cell.admitted_alone
-                && !cell.barred
-                && view.refusal(slot, &[Stage::Neighbours]).is_none();
+            let admitted =
+                cell.admitted_alone && !cell.barred && view.refusal(slot, &OF_NEIGHBOURS).is_none();
             self.admit(slot, admitted);
         }
         let admitted: Vec<Slot> = slots().filter(|slot| self.admits(*slot)).collect();

@@ -61,6 +61,16 @@ impl Domains {
         self.total
     }
 
+    /// What reaches every node when it moves: how many domains there are, the smallest sum, whether anything counts at all.
+    pub fn horizon(&self) -> (usize, i64, bool) {
+        let smallest = self.by_sum.as_ref().and_then(|sums| sums.first_key_value());
+        (
+            self.existing,
+            smallest.map_or(0, |(sum, _)| *sum),
+            self.total == 0,
+        )
+    }
+
     /// Domains with a node that counts.
     pub fn existing(&self) -> usize {
         self.existing
@@ -91,7 +101,7 @@ impl Domains {
         others.map_or(sum + change, |others| others.min(sum + change))
     }
 
-    /// Sets a node's share and where it counts. True if a sum moved or a domain came or went.
+    /// Sets a node's share and where it counts. Gives whether other nodes are in a domain that it moved by that.
     pub fn set(&mut self, slot: Slot, domain: Option<u32>, share: i64) -> bool {
         let domain = domain.unwrap_or(NOWHERE);
         let (before, share_before) = (self.counted_in[slot.index()], self.shares[slot.index()]);
@@ -105,15 +115,18 @@ impl Domains {
                 return false;
             }
             self.shift(domain, share - share_before, 0);
-            return true;
+            return self.members[domain as usize] > 1;
         }
+        let mut has_others = false;
         if before != NOWHERE {
             self.shift(before, -share_before, -1);
+            has_others |= self.members[before as usize] > 0;
         }
         if domain != NOWHERE {
             self.shift(domain, share, 1);
+            has_others |= self.members[domain as usize] > 1;
         }
-        true
+        has_others
     }
 
     fn shift(&mut self, domain: u32, change: i64, members: i32) {

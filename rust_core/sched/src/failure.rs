@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::plugins::{ALL_STAGES, Change, FILTERS, NODE_AFFINITY, Reason, View};
+use crate::plugins::{ALL_FILTERS, Change, FILTERS, NODE_AFFINITY, Reason, View};
 use crate::snapshot::{Slot, Snapshot};
 
 pub type Counts = Vec<(String, usize)>;
@@ -181,9 +181,9 @@ pub fn refusal<'a>(
             change: Some(&promised[index].1),
             ..*view
         };
-        Some((view.refusal(slot, &ALL_STAGES)?, view))
+        Some((view.refusal(slot, &ALL_FILTERS)?, view))
     });
-    with_promised.or_else(|| Some((view.refusal(slot, &ALL_STAGES)?, *view)))
+    with_promised.or_else(|| Some((view.refusal(slot, &ALL_FILTERS)?, *view)))
 }
 
 /// Nobody can be evicted so that it would help: `why` of the nodes where that was tried, and the others.

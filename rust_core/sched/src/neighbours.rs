@@ -35,6 +35,20 @@ enum Role {
     Preference,
 }
 
+impl Role {
+    /// A verdict depends on more than the node's own domains.
+    fn has_horizon(self) -> bool {
+        matches!(self, Role::Required(_) | Role::Affinity)
+    }
+}
+
+/// Whose verdicts a change at one node may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    Here,
+    Everywhere,
+}
+
 #[derive(Debug)]
 struct Sum {
     key: TopologyKey,
@@ -223,8 +237,8 @@ impl Neighbours {
 
     // ───────── nodes ─────────
 
-    /// Brings a node's shares up to date. True if a sum moved.
-    pub fn update(&mut self, requirements: &Requirements, nodes: &Snapshot, slot: Slot) -> bool {
+    /// Brings a node's shares up to date. Gives whose verdicts that may change.
+    pub fn update(&mut self, requirements: &Requirements, nodes: &Snapshot, slot: Slot) -> Reach {
         for (kind, _) in nodes.kinds_on(slot) {
             self.learn(*kind, nodes);
         }
@@ -238,7 +252,7 @@ impl Neighbours {
         }
         let has_required = has_keys(&self.required, nodes, slot);
         let has_preferred = !self.needs_all_keys || has_keys(&self.preferred, nodes, slot);
-        let mut moved = false;
+        let mut reach = Reach::Here;
         for (index, sum) in self.sums.iter_mut().enumerate() {
             let counts = nodes.is_present(slot)
                 && match sum.role {
@@ -252,11 +266,14 @@ impl Neighbours {
                 };
             let domain = nodes.topologies.domain(sum.key, slot);
             sum.domains.grow(nodes.slot_count());
-            moved |= sum
-                .domains
-                .set(slot, domain.filter(|_| counts), self.shares[index]);
+            let horizon = sum.domains.horizon();
+            let domain = domain.filter(|_| counts);
+            let has_others = sum.domains.set(slot, domain, self.shares[index]);
+            if has_others || (sum.role.has_horizon() && horizon != sum.domains.horizon()) {
+                reach = Reach::Everywhere;
+            }
         }
-        moved
+        reach
     }
 
     /// How the sums at a node would differ if pods of these kinds came (or left, below 0).
@@ -335,6 +352,12 @@ impl Neighbours {
     }
 
     // ───────── scores ─────────
+
+    /// Nodes are compared with each other: any change at one may move the scores of all.
+    pub fn compares_nodes(&self) -> bool {
+        let mut sums = self.sums.iter();
+        self.scores_spread() || sums.any(|sum| sum.role == Role::Preference)
+    }
 
     pub fn scores_spread(&self) -> bool {
         !self.preferred.is_empty()

@@ -113,12 +113,11 @@ impl View<'_> {
         self.change.map_or(&[], |change| &change.shift)
     }
 
-    /// The first filter of those stages that refuses the node, as its place in the table.
-    pub fn refusal(&self, slot: Slot, stages: &[Stage]) -> Option<usize> {
-        let mut filters = FILTERS.iter().zip(self.profile.runs_filter);
-        filters.position(|(filter, runs)| {
-            runs && stages.contains(&filter.stage) && !(filter.admits)(self, slot)
-        })
+    /// The first of some filters that refuses the node; both as places in the table.
+    pub fn refusal(&self, slot: Slot, filters: &[usize]) -> Option<usize> {
+        let mut places = filters.iter().copied();
+        places
+            .find(|place| self.profile.runs_filter[*place] && !(FILTERS[*place].admits)(self, slot))
     }
 }
 
@@ -133,7 +132,33 @@ pub enum Stage {
     Neighbours,
 }
 
-pub const ALL_STAGES: [Stage; 3] = [Stage::Node, Stage::Pods, Stage::Neighbours];
+/// The filters of one stage, as places in the table.
+const fn of_stage<const COUNT: usize>(stage: Stage) -> [usize; COUNT] {
+    let mut places = [0; COUNT];
+    let (mut place, mut found) = (0, 0);
+    while place < FILTERS.len() {
+        if FILTERS[place].stage as u8 == stage as u8 {
+            places[found] = place;
+            found += 1;
+        }
+        place += 1;
+    }
+    assert!(found == COUNT, "as many as there are");
+    places
+}
+
+pub const OF_NODE: [usize; 6] = of_stage(Stage::Node);
+pub const OF_PODS: [usize; 4] = of_stage(Stage::Pods);
+pub const OF_NEIGHBOURS: [usize; 2] = of_stage(Stage::Neighbours);
+pub const ALL_FILTERS: [usize; FILTERS.len()] = {
+    let mut places = [0; FILTERS.len()];
+    let mut place = 0;
+    while place < FILTERS.len() {
+        places[place] = place;
+        place += 1;
+    }
+    places
+};
 
 /// Why a node was refused, in upstream's words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

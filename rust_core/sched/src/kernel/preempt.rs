@@ -9,7 +9,7 @@ use super::pods::{PodRecord, Pods};
 use crate::budgets::Budgets;
 use crate::class::tie_break;
 use crate::failure::{NO_VICTIMS, Nomination, Preemption, Tally, Victim, useless};
-use crate::plugins::{Change, FILTERS, Reason, Stage, View};
+use crate::plugins::{Change, FILTERS, OF_NEIGHBOURS, OF_PODS, Reason, View};
 use crate::snapshot::Slot;
 
 /// What the search looks at, besides the nodes.
@@ -155,7 +155,8 @@ impl<'a> Search<'a> {
                 change: Some(&change),
                 ..self.view
             };
-            if let Some(index) = view.refusal(slot, &[Stage::Pods, Stage::Neighbours]) {
+            let refusal = view.refusal(slot, &OF_PODS);
+            if let Some(index) = refusal.or_else(|| view.refusal(slot, &OF_NEIGHBOURS)) {
                 return Err((FILTERS[index].reasons)(&view, slot));
             }
         }
