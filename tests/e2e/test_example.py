@@ -32,6 +32,7 @@ FLAGS = (
     f"--images={EXAMPLES / 'images' / 'images.yaml'}",
 )
 PAGES = ("http://198.18.0.11:30001/", "http://198.18.0.12:30001/")
+DATABASE = re.compile(r"from database <b>([^<]+)</b>")
 ANSWERED = re.compile(r"Answered by pod <b>([^<]+)</b>")
 
 Command = Callable[..., object]
@@ -84,13 +85,10 @@ def test_the_page_is_served_and_what_one_tomcat_writes_the_other_reads(
             page = cluster.fetch(PAGES[1])
             reader = pod_of(page)
         assert "hello" in page
-        run(
-            "scale",
-            "rc/mysql" if tool is with_kubectl else "rc",
-            *([] if tool is with_kubectl else ["mysql"]),
-            "--replicas=2",
-        )
-        cluster.kubectl("wait", "--for=jsonpath={.status.readyReplicas}=2", "rc/mysql", "--timeout=120s")
+        run("scale", "rc", "mysql", "--replicas=2")
+        databases: set[str] = set()
+        while len(databases) < 2:
+            databases |= set(DATABASE.findall(cluster.fetch(PAGES[0])))
         run("delete", *FILES)
         cluster.kubectl("wait", "--for=delete", "pods", "--all", "--timeout=120s")
         assert started.process.stop() == 0
