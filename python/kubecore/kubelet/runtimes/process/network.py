@@ -22,6 +22,7 @@ from kubecore.kubelet.runtimes.process.netlink import Netlink
 from kubecore.kubelet.runtimes.protocol import Condition, PortMapping, RuntimeCode, RuntimeFailure
 
 _TABLE = "kubecore-hostports"
+_ANY_ADDRESS = ("", "0.0.0.0", "::")
 _RESERVED_AT_START = 2
 """The network's own address and the bridge's."""
 
@@ -141,22 +142,27 @@ class PodNetwork:
 
     async def map_ports(self, sandbox_id: str, address: str, mappings: tuple[PortMapping, ...]) -> None:
         """Host ports of one sandbox, from now on; none take it away."""
-        mappings = tuple(each for each in mappings if each.host_port)
-        if not mappings and sandbox_id not in self._ports_wanted:
-            return
-        if mappings:
-            self._ports_wanted[sandbox_id] = (address, mappings)
-        else:
-            self._ports_wanted.pop(sandbox_id, None)
+        mappings = tuple(each for each in mappings if _is_served(each))
         async with self._ports_lock:
-            await _apply_rules(host_port_rules(self._ports_wanted, self.bridge))
+            before = dict(self._ports_wanted)
+            self._ports_wanted.pop(sandbox_id, None)
+            if mappings:
+                self._ports_wanted[sandbox_id] = (address, mappings)
+            if self._ports_wanted == before:
+                return
+            try:
+                await _apply_rules(host_port_rules(self._ports_wanted, self.bridge))
+            except BaseException:
+                # What cannot be a rule must not stand in the way of everybody else's.
+                self._ports_wanted = before
+                raise
 
     async def restore_ports(self, wanted: Mapping[str, tuple[str, tuple[PortMapping, ...]]]) -> None:
         """After the daemon's own restart."""
         self._ports_wanted = {
-            key: (address, tuple(each for each in mappings if each.host_port))
+            key: (address, tuple(each for each in mappings if _is_served(each)))
             for key, (address, mappings) in wanted.items()
-            if any(each.host_port for each in mappings)
+            if any(_is_served(each) for each in mappings)
         }
         if self._ports_wanted:
             async with self._ports_lock:
@@ -190,6 +196,11 @@ class PodNetwork:
         _write_sysctl(f"net/ipv4/conf/{self.bridge}/route_localnet", "1")
 
 
+def _is_served(mapping: PortMapping) -> bool:
+    """A port of the node's, on an address of the pods' own family."""
+    return bool(mapping.host_port) and (mapping.host_ip in _ANY_ADDRESS or ":" not in mapping.host_ip)
+
+
 def interface_of(sandbox_id: str) -> str:
     """The node's end of a sandbox's pair: at most 15 characters."""
     return f"veth{sandbox_id[:10]}"
@@ -201,7 +212,7 @@ def host_port_rules(wanted: Mapping[str, tuple[str, tuple[PortMapping, ...]]], b
     for address, mappings in wanted.values():
         for each in mappings:
             protocol = each.protocol.lower()
-            at = f"ip daddr {each.host_ip} " if each.host_ip not in ("", "0.0.0.0", "::") else ""
+            at = f"ip daddr {each.host_ip} " if each.host_ip not in _ANY_ADDRESS else ""
             rules.append(f"    {at}{protocol} dport {each.host_port} dnat to {address}:{each.container_port}")
     lines = [f"table ip {_TABLE}", f"delete table ip {_TABLE}"]
     if rules:

@@ -152,8 +152,10 @@ class Sandboxes:
             holder.signal(signal.SIGKILL)
             await holder.ended
             self._cgroups.remove(f"{record.cgroup}/{sandbox_id}")
-        await self.network.map_ports(sandbox_id, "", ())
-        self._take_down(sandbox_id, self.folder(sandbox_id))
+        try:
+            await self.network.map_ports(sandbox_id, "", ())
+        finally:
+            self._take_down(sandbox_id, self.folder(sandbox_id))
         self._tell(EventKind.STOPPED, sandbox_id, sandbox_id, record.config.metadata.uid)
 
     def remove(self, sandbox_id: str) -> None:
@@ -163,6 +165,7 @@ class Sandboxes:
             return
         if record.own_cgroup and not self._cgroups.remove(record.cgroup):
             _logger.warning("the cgroup %s of a removed sandbox is still in use", record.cgroup)
+        _release(self.folder(sandbox_id))
         self.records.remove(sandbox_id)
         self._tell(EventKind.DELETED, sandbox_id, sandbox_id, record.config.metadata.uid)
 

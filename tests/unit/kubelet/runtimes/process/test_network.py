@@ -88,6 +88,18 @@ async def test_a_host_port_leads_to_the_pod_until_it_is_gone(pod_node: Node) -> 
     assert "30123" not in pod_node.run("nft", "list", "ruleset")
 
 
+async def test_a_host_port_that_cannot_be_is_one_pods_trouble(pod_node: Node) -> None:
+    wrong = PortMapping(container_port=80, host_port=80, host_ip="nowhere")
+    with pytest.raises(RuntimeFailure, match="failed to set host ports"):
+        await pod_node.sandbox("wrong", port_mappings=(wrong,), **IN_POD)
+    assert await pod_node.runtime.list_pod_sandboxes() == []
+    right = PortMapping(container_port=80, host_port=81)
+    other_family = PortMapping(container_port=80, host_port=82, host_ip="::1")
+    await pod_node.sandbox("right", port_mappings=(right, other_family), **IN_POD)
+    rules = pod_node.run("nft", "list", "ruleset")
+    assert ("dport 81" in rules, "dport 82" in rules) == (True, False)
+
+
 async def test_a_host_port_on_the_nodes_own_network_needs_no_rule(pod_node: Node) -> None:
     mapping = PortMapping(container_port=8080, host_port=8080)
     await pod_node.sandbox(port_mappings=(mapping,))
