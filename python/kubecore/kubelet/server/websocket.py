@@ -79,6 +79,8 @@ class ChannelConnection:
         finally:
             for channel in self.channels:
                 channel.inbox.end()
+            # They know the connection too: it and its buffers go with the last one who writes, not with the collector.
+            self.channels = []
 
     async def _take(self, data: bytes) -> bool:
         number = data[0] - ord("0") if self._is_base64 else data[0]

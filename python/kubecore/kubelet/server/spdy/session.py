@@ -92,6 +92,10 @@ class Session:
             for stream in self._streams.values():
                 stream.inbox.end()
             self._opened.put_nowait(None)
+            # Compression costs 300 KiB a session, and sessions and their streams know one another: nobody should have to wait
+            # for the collector.
+            self._streams.clear()
+            del self._framer
 
     async def accept(self) -> Stream | None:
         """The next stream that the client opens, None once it has left."""
