@@ -27,7 +27,10 @@ class HandedStreams:
         self._handles = handles
         for handle in handles.values():
             os.set_blocking(handle, False)
-        self._end: asyncio.Task[int] | None = asyncio.ensure_future(self._until_end()) if ends else None
+        self._is_process = ends
+        # Of an attach and a port forward the end is seen by whoever reads, or when the daemon lets go.
+        self._over = asyncio.Event()
+        self._end = asyncio.ensure_future(self._until_end() if ends else self._until_over())
 
     async def read_stdout(self) -> bytes:
         return await self._read(
@@ -58,7 +61,7 @@ class HandedStreams:
             await self.write_stdin(b"\x04")
         else:
             self._drop("stdin")
-            if self._end is None:
+            if not self._is_process:
                 # The daemon has a handle of its own: a container that reads its input once is to see the end now.
                 with contextlib.suppress(OSError):
                     self._connection.send(wire.INPUT_ENDED)
@@ -68,17 +71,12 @@ class HandedStreams:
             fcntl.ioctl(self._handles["terminal"], termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     async def wait(self) -> int:
-        if self._end is None:
-            while await self.read_stdout():
-                pass
-            return 0
         return await asyncio.shield(self._end)
 
     async def close(self) -> None:
-        if self._end is not None:
-            self._end.cancel()
-            # The loop has to let go of the connection before its number is another's.
-            await asyncio.wait([self._end])
+        self._end.cancel()
+        # The loop has to let go of the connection before its number is another's.
+        await asyncio.wait([self._end])
         for name in list(self._handles):
             self._drop(name)
         self._connection.close()
@@ -89,6 +87,21 @@ class HandedStreams:
         except OSError as broken:
             raise RuntimeFailure(RuntimeCode.UNAVAILABLE, f"the connection to the runtime broke: {broken}") from broken
         return msgspec.msgpack.decode(body, type=wire.StreamsEnd).exit_code
+
+    async def _until_over(self) -> int:
+        gone = asyncio.ensure_future(self._until_let_go())
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.wait((gone, over), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            gone.cancel()
+            over.cancel()
+            await asyncio.wait((gone, over))
+        return 0
+
+    async def _until_let_go(self) -> None:
+        with contextlib.suppress(OSError):
+            await wire.receive_frame(self._connection, 0)
 
     def _input(self) -> str:
         return next((name for name in ("stdin", "connection", "terminal") if name in self._handles), "")

@@ -180,7 +180,9 @@ class Server:
         watching = asyncio.ensure_future(_until_closed(connection, said=lambda: self._input_ended(opened)))
         try:
             if opened.child is None:
-                await watching
+                await asyncio.wait(
+                    (watching, *([opened.over] if opened.over else [])), return_when=asyncio.FIRST_COMPLETED
+                )
                 return
             await asyncio.wait((opened.child.ended, watching), return_when=asyncio.FIRST_COMPLETED)
             if opened.child.ended.done():

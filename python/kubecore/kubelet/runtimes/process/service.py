@@ -74,10 +74,12 @@ class Subscription:
 
 @dataclass(frozen=True)
 class Opened:
-    """A stream that was begun. `handles` by name, for the caller to hand on and close; `child` None: there is no process."""
+    """A stream that was begun. `handles` by name, for the caller to hand on and close. `child`: the process of an exec; `over`: done when
+    the container that was attached to has ended."""
 
     handles: dict[str, int]
     child: spawn.Child | None = None
+    over: asyncio.Task[None] | None = None
     closes_stdin_of: str = ""
 
 
@@ -336,7 +338,7 @@ class ProcessRuntime:
                 handles[output.stream] = read
                 output.attach(Attached(write))
         closes = container_id if stdin and record.config.stdin_once else ""
-        return Opened(handles, None, closes)
+        return Opened(handles, over=living.ended, closes_stdin_of=closes)
 
     def close_stdin(self, container_id: str) -> None:
         """After the first attach to a container that reads its input once."""
@@ -344,20 +346,23 @@ class ProcessRuntime:
 
     async def open_port_forward(self, sandbox_id: str, port: int) -> Opened:
         record = self._sandboxes.get(sandbox_id)
-        with namespaces.inside_network(record.sandbox.network_namespace):
-            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        connection.setblocking(False)
-        try:
-            await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
-        except OSError as failed:
-            connection.close()
-            message = (
-                f"failed to execute portforward in network namespace {record.sandbox.network_namespace!r}: failed to connect to "
-                f'localhost:{port} inside namespace "{sandbox_id}", IPv4: dial tcp4 127.0.0.1:{port}: connect: '
-                f"{os.strerror(failed.errno or 0).lower()}"
-            )
-            raise RuntimeFailure(RuntimeCode.UNKNOWN, message) from failed
-        return Opened({"connection": connection.detach()})
+        refused: list[str] = []
+        for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with namespaces.inside_network(record.sandbox.network_namespace):
+                connection = socket.socket(family, socket.SOCK_STREAM)
+            connection.setblocking(False)
+            try:
+                await asyncio.get_running_loop().sock_connect(connection, (address, port))
+            except OSError as failed:
+                connection.close()
+                refused.append(f"dial {address}:{port}: connect: {os.strerror(failed.errno or 0).lower()}")
+            else:
+                return Opened({"connection": connection.detach()})
+        raise RuntimeFailure(
+            RuntimeCode.UNKNOWN,
+            f"failed to execute portforward in network namespace {record.sandbox.network_namespace!r}: failed to connect to "
+            f'localhost:{port} inside namespace "{sandbox_id}", IPv4: {refused[0]} IPv6: {refused[1]}',
+        )
 
     # ── within ──
 

@@ -131,6 +131,39 @@ async def test_attach_gives_output_from_now_on_and_takes_input_once(on_node: Nod
     assert log_lines(ended.log_path) == [("stdout", "F", "got hello"), ("stdout", "F", "end of input")]
 
 
+async def test_waiting_for_an_attach_takes_nothing_from_its_reader(on_node: Node) -> None:
+    script = "read line; i=0; while test $i -lt 200; do echo line $i; i=$((i+1)); done"
+    container = await on_node.created(await on_node.sandbox(), script, stdin=True)
+    await on_node.runtime.start_container(container)
+    streams = await on_node.runtime.attach(container, stdin=True, stdout=True, stderr=True, tty=False)
+    waiting = asyncio.ensure_future(streams.wait())
+    await streams.write_stdin(b"go\n")
+    out, _ = await _all(streams)
+    assert out.decode().split("\n")[:-1] == [f"line {i}" for i in range(200)]
+    assert await waiting == 0
+    await streams.close()
+
+
+async def test_an_attach_without_output_ends_with_the_container(on_node: Node) -> None:
+    container = await on_node.created(await on_node.sandbox(), "read line", stdin=True)
+    await on_node.runtime.start_container(container)
+    streams = await on_node.runtime.attach(container, stdin=True, stdout=False, stderr=False, tty=False)
+    await streams.write_stdin(b"go\n")
+    assert await streams.wait() == 0
+    await streams.close()
+
+
+async def test_a_port_of_the_other_loopback_is_forwarded_too(pod_node: Node) -> None:
+    sandbox = await pod_node.sandbox(security=SandboxSecurity())
+    program = ECHO.replace('create_server(("127.0.0.1", 8080))', 'create_server(("::1", 8080), family=socket.AF_INET6)')
+    container = await pod_node.started(sandbox, "", command=("/usr/bin/python3", "-c", program))
+    await pod_node.says(container, "listening")
+    streams = await pod_node.runtime.port_forward(sandbox, 8080)
+    await streams.write_stdin(b"hello")
+    assert await streams.read_stdout() == b"HELLO"
+    await streams.close()
+
+
 async def test_attach_to_a_terminal_talks_and_leaves_it_running(on_node: Node) -> None:
     container = await on_node.created(
         await on_node.sandbox(), "while read line; do echo got $line; done", stdin=True, tty=True
