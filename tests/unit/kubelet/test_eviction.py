@@ -14,7 +14,7 @@ from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.eviction import EvictionManager
 from kubecore.kubelet.eviction_ranking import over_local_limit, ranked
 from kubecore.kubelet.eviction_thresholds import ThresholdFailure, thresholds_of
-from kubecore.kubelet.runtimes.protocol import CpuStats, MemoryStats
+from kubecore.kubelet.runtimes.protocol import CpuStats, LinuxResources, MemoryStats
 from kubecore.kubelet.seams import Eviction
 from kubecore.kubelet.stats.samples import (
     ContainerSample,
@@ -49,7 +49,19 @@ def _memory(working_set: int, *, available: int = 0, timestamp: int = 1) -> Memo
 
 def _container(name: str = "main", *, memory: int = 0, rootfs: int = 0, logs: int = 0) -> ContainerSample:
     figures = _memory(memory)
-    return ContainerSample(name, name, "i", 0, "", CPU, figures, 1, rootfs=_disk(rootfs), logs=_disk(logs))
+    return ContainerSample(
+        id=name,
+        name=name,
+        image="i",
+        started_at=0,
+        cgroup="",
+        resources=LinuxResources(),
+        cpu=CPU,
+        memory=figures,
+        process_count=1,
+        rootfs=_disk(rootfs),
+        logs=_disk(logs),
+    )
 
 
 def _figures(pod, *containers: ContainerSample, processes: int = 1, **more) -> PodSample:
