@@ -1,18 +1,18 @@
 """Turns decisions into bindings: many at a time, each through the API, each with its own outcome.
 
-In: (key, node, uid). Out: for each whether the server took it. A binding whose outcome is unknown (the connection
-broke) counts as failed: if it did take effect, the pod's own event says so, and a second binding is refused by the
-server (Conflict).
+In: (key, node, uid). Out: for each whether the server took it. If the connection broke, the pod is read until the server
+says what became of it: were the room given to somebody else meanwhile, the node might be over.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubecore.api.errors import StatusError
-from kubecore.api.meta import split_key
+from kubecore.api.errors import NotFound, StatusError
+from kubecore.api.meta import split_key, uid_of
 from kubecore.api.scheme import core
 from kubecore.client import Client, TransportError, requests
 
@@ -31,6 +31,9 @@ class Binding:
     uid: str
 
 
+FIND_OUT_SECONDS = 1.0
+"""Between two questions after a lost answer. They go on until there is one: without a server nothing is bound anyway."""
+
 Outcome = StatusError | TransportError | None
 """None: bound."""
 
@@ -42,9 +45,29 @@ async def bind(client: Client, bindings: Sequence[Binding]) -> list[Outcome]:
     for binding in bindings:
         namespace, name = split_key(binding.key)
         batch.append(requests.bind(pods, namespace, name, node=binding.node, uid=binding.uid))
+    outcomes: list[Outcome]
     try:
-        outcomes = await client.try_all(batch)
+        outcomes = list(await client.try_all(batch))
     except TransportError as failure:
-        log.warning("%d bindings: no answer (%s); they are tried again", len(batch), failure)
-        return [failure] * len(batch)
-    return list(outcomes)
+        log.warning("%d bindings: no answer (%s)", len(batch), failure)
+        outcomes = [failure] * len(batch)
+    return [
+        await _find_out(client, binding, outcome) if isinstance(outcome, TransportError) else outcome
+        for binding, outcome in zip(bindings, outcomes, strict=True)
+    ]
+
+
+async def _find_out(client: Client, binding: Binding, lost: TransportError) -> Outcome:
+    """What became of a binding whose answer was lost."""
+    namespace, name = split_key(binding.key)
+    while True:
+        try:
+            pod = await client.get(core("pods"), namespace, name)
+        except NotFound as gone:
+            return gone
+        except (StatusError, TransportError) as failure:
+            log.warning("what became of the binding of %s: %s", binding.key, failure)
+            await asyncio.sleep(FIND_OUT_SECONDS)
+            continue
+        is_bound = pod["spec"].get("nodeName") == binding.node and uid_of(pod) == binding.uid
+        return None if is_bound else lost

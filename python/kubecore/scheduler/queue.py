@@ -204,7 +204,8 @@ class SchedulingQueue:
                 if not self._is_stale(key, turn):
                     self._activate(self._entries[key])
         for entry in self._longest_unschedulable(len(self._unschedulable)):
-            if now - entry.queued < UNSCHEDULABLE_LONGEST_SECONDS:
+            # The same sum as in `next_seconds`, to the last bit: else the owner would come back too early again and again.
+            if entry.queued + UNSCHEDULABLE_LONGEST_SECONDS > now:
                 return
             self._activate_or_back_off(entry)
 

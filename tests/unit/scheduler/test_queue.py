@@ -86,6 +86,18 @@ def test_a_pod_that_nothing_helped_gets_a_turn_after_five_minutes() -> None:
     assert queue.pop(1) == ["a"]
 
 
+def test_whoever_comes_back_when_told_to_finds_a_pod_to_decide() -> None:
+    for thousandth in range(2000):
+        queue, clock = queue_with(("a", 0))
+        clock.seconds = 17 + thousandth / 1000
+        queue.pop(1)
+        queue.failed("a")
+        wait = queue.next_seconds()
+        assert wait is not None
+        clock.seconds += wait
+        assert queue.pop(1) == ["a"], "else it would come back at once, for ever"
+
+
 def test_an_event_that_changes_nothing_does_not_wake_the_pod_it_is_about() -> None:
     queue, clock = queue_with(("a", 0))
     queue.pop(1)
