@@ -54,6 +54,12 @@ CLAIMED = ("persistentVolumeClaim", "ephemeral")
 SERVED = (*PLUGINS, "hostPath", *CLAIMED)
 
 
+RETRY_SECONDS = 30.0
+"""A mounted volume that could not be kept current is tried again after this."""
+REFRESH_SECONDS_MIN = 10.0
+"""No volume is refreshed for time's sake sooner: a server whose clock is behind gives tokens that look old at once."""
+
+
 def kind_of(volume: Mapping[str, Any]) -> str:
     """`configMap`, ...; a volume that names no source is an emptyDir."""
     return next((key for key in volume if key != "name" and volume[key] is not None), "emptyDir")
@@ -151,12 +157,18 @@ class VolumeManager:
                 failures.append(f'MountVolume.SetUp failed for volume "{volume["name"]}" : {failure}')
         if not failures:
             state.pod = pod
+        if failures:
+            renewals.append(self._clock.now() + RETRY_SECONDS)
+        self._refresh_at(uid, state, min(renewals, default=None))
+        return failures
+
+    def _refresh_at(self, uid: str, state: _PodVolumes, when: float | None) -> None:
         if state.timer is not None:
             state.timer.cancel()
-        if renewals:
-            seconds = max(min(renewals) - self._clock.now(), 0)
+            state.timer = None
+        if when is not None:
+            seconds = max(when - self._clock.now(), REFRESH_SECONDS_MIN)
             state.timer = asyncio.get_running_loop().call_later(seconds, self._refresh_soon, uid)
-        return failures
 
     def _refresh_soon(self, uid: str) -> None:
         """For a pod that was mounted; one that was not is the worker's."""

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from kubecore.api import errors
 from kubecore.api.clock import SystemClock
 from kubecore.api.meta import timestamp
 from kubecore.api.scheme import core
 from kubecore.client import Client, Request
 from kubecore.kubelet.objects import PodObjects
 from kubecore.kubelet.seams import MountFailure
-from kubecore.kubelet.volumes import LinuxMounter, Tokens, VolumeManager
+from kubecore.kubelet.volumes import LinuxMounter, Tokens, VolumeManager, manager
 from support.fake_apiserver import FakeServer
 from support.mount_namespace import in_private_mounts
 from support.pods import amounts, container_of, pod_of
@@ -33,8 +34,11 @@ class TokenClient:
 
     def __init__(self) -> None:
         self.count = 0
+        self.failure: Exception | None = None
 
     async def create(self, resource, body, **_named):
+        if self.failure is not None:
+            raise self.failure
         self.count += 1
         expires = SystemClock().now() + body["spec"]["expirationSeconds"]
         return {**body, "status": {"token": f"token-{self.count}", "expirationTimestamp": timestamp(expires)}}
@@ -256,6 +260,14 @@ async def test_all_that_a_projected_volume_lacks_is_said_at_once(tmp_path: Path)
         assert said.endswith(' : [configmap "a" not found, secret "b" not found]')
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Volumes are refreshed as soon as time says so."""
+    monkeypatch.setattr(manager, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(manager, "REFRESH_SECONDS_MIN", 0.0)
+
+
+@pytest.mark.usefixtures("impatient")
 @in_private_mounts
 async def test_a_token_that_is_renewed_is_written(tmp_path: Path) -> None:
     async with _node(tmp_path) as node:
@@ -264,6 +276,20 @@ async def test_a_token_that_is_renewed_is_written(tmp_path: Path) -> None:
         pod = _pod({"projected": {"sources": sources}})
         place = await node.mounted(pod)
         await node.until(lambda: (place / "token").read_text() != "token-1")
+
+
+@pytest.mark.usefixtures("impatient")
+@in_private_mounts
+async def test_a_token_that_could_not_be_renewed_in_time_is_renewed_later(tmp_path: Path) -> None:
+    async with _node(tmp_path) as node:
+        # Expired as soon as it is given.
+        sources = [{"serviceAccountToken": {"expirationSeconds": -1, "path": "token"}}]
+        place = await node.mounted(_pod({"projected": {"sources": sources}}))
+        node.token_client.failure = errors.ServiceUnavailable("the server is away")
+        await node.until(lambda: any("expired and refresh failed: the server is away" in said for said in node.events))
+        given = node.token_client.count
+        node.token_client.failure = None
+        await node.until(lambda: (place / "token").read_text() > f"token-{given}")
 
 
 @in_private_mounts
