@@ -77,7 +77,7 @@ class Forwards(Protocol):
 class NotesWrites(Protocol):
     """Who wants to know of writes."""
 
-    def note(self, user: User, call: Call, revision: int) -> None: ...
+    def note(self, user: User, call: Call, revision: int, answer: bytes) -> None: ...
 
 
 Route = Callable[[Call], Response | None]
@@ -160,7 +160,7 @@ class App:
             return self._forward(call, result)
         # Writes take turns, so what is new is this request's.
         if (after := self._storage.revision()) > before and call.is_resource:
-            self._writes.note(identity.user, call, after)
+            self._writes.note(identity.user, call, after, result.body)
         return self._answer(call, result)
 
     def _is_served(self, call: Call) -> bool:

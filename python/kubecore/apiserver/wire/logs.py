@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from kubecore.api.clock import Clock
 from kubecore.apiserver.registry.admission import User
@@ -23,6 +25,8 @@ from kubecore.apiserver.wire.response import NO_SNIFFING, TEXT, Response, header
 LINES_MAX = 2_000
 LINE_CHARACTERS_MAX = 4_000
 WRITES_MAX = 2_000
+_NAME = re.compile(rb'"metadata":\{[^{}]*?"name":"([^"\\]+)"')
+_NAME_WITHIN_BYTES = 600
 LOGGER = "kubecore"
 LAST_HEADER = "kubecore-last"
 """The sequence of the last line given: where a reader goes on with `after`."""
@@ -73,8 +77,7 @@ class RecentLogs(logging.Handler):
         return Response(200, body.encode(), TEXT, (NO_SNIFFING, (LAST_HEADER, str(last))))
 
 
-@dataclass(frozen=True, slots=True)
-class WriteRecord:
+class WriteRecord(NamedTuple):
     """One request that changed something. `revision` is its last, if it made several; `agent` what the client calls itself."""
 
     revision: int
@@ -94,29 +97,37 @@ class RecentWrites:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._records: deque[WriteRecord] = deque(maxlen=WRITES_MAX)
+        self._records: deque[tuple[int, float, str, str, str, str, str, str, str, str]] = deque(maxlen=WRITES_MAX)
 
-    def note(self, user: User, call: Call, revision: int) -> None:
+    def note(self, user: User, call: Call, revision: int, answer: bytes) -> None:
+        """answer: the object as it was answered, which names what was created."""
+        # A bare tuple in the order of `WriteRecord`: every write of the cluster passes here.
         self._records.append(
-            WriteRecord(
-                revision=revision,
-                time=self._clock.now(),
-                user=user.name,
-                agent=header(call, "user-agent"),
-                verb=call.verb,
-                group=call.group,
-                resource=call.resource,
-                subresource=call.subresource,
-                namespace=call.namespace,
-                name=call.name,
+            (
+                revision,
+                self._clock.now(),
+                user.name,
+                header(call, "user-agent"),
+                call.verb,
+                call.group,
+                call.resource,
+                call.subresource,
+                call.namespace,
+                call.name or _name_in(answer),
             )
         )
 
     def since(self, revision: int) -> list[WriteRecord]:
-        return [record for record in self._records.copy() if record.revision > revision]
+        return [WriteRecord(*row) for row in self._records.copy() if row[0] > revision]
 
     def answer(self, call: Call) -> Response:
-        return of_json({"writes": [asdict(record) for record in self.since(_number(query(call, "after")))]})
+        return of_json({"writes": [record._asdict() for record in self.since(_number(query(call, "after")))]})
+
+
+def _name_in(answer: bytes) -> str:
+    """Objects are written with their name near the front; "" if this is none, or in another form."""
+    match = _NAME.search(answer, 0, _NAME_WITHIN_BYTES)
+    return match[1].decode() if match else ""
 
 
 class LogPages:

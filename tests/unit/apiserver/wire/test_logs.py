@@ -93,7 +93,7 @@ def test_who_wrote_a_revision_is_known_for_a_while() -> None:
     writes = RecentWrites(Clock())
     agent = [("user-agent", "kubectl/v1.33")]
     for revision in range(1, WRITES_MAX + 3):
-        writes.note(User("anna"), Asked(headers=agent), revision)  # type: ignore[arg-type]
+        writes.note(User("anna"), Asked(headers=agent), revision, b"")  # type: ignore[arg-type]
     pages = LogPages(RecentLogs(), writes)
     answer = pages.answer(Asked("/logs/writes", query=[("after", str(WRITES_MAX))]))  # type: ignore[arg-type]
     assert answer is not None
@@ -114,3 +114,18 @@ def test_who_wrote_a_revision_is_known_for_a_while() -> None:
     ]
     assert len(writes.since(0)) == WRITES_MAX
     assert pages.answer(Asked("/logs/other")) is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "name"),
+    [
+        (b'{"apiVersion":"v1","kind":"Pod","metadata":{"resourceVersion":"7","name":"web-1","uid":"x"}}', "web-1"),
+        (b'{"kind":"Pod","metadata":{"resourceVersion":"7","generateName":"web-","name":"web-2"}}', "web-2"),
+        (b'{"kind":"Status","metadata":{},"details":{"name":"other"}}', ""),
+        (b"k8s\x00\n", ""),
+    ],
+)
+def test_what_was_created_is_named_by_its_answer(answer: bytes, name: str) -> None:
+    writes = RecentWrites(Clock())
+    writes.note(User("anna"), Asked(name=""), 7, answer)  # type: ignore[arg-type]
+    assert [record.name for record in writes.since(0)] == [name]

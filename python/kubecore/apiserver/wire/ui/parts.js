@@ -20,11 +20,12 @@ export function facts(rows) {
   return h(
     "dl",
     { class: "facts" },
-    rows.filter(([, value]) => value !== undefined && value !== null && value !== "").map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+    rows.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
   );
 }
 
 export const labels = (map) =>
+  Object.keys(map ?? {}).length > 0 &&
   h("span", { class: "labels" }, Object.entries(map ?? {}).map(([name, value]) => h("code", {}, value ? `${name}=${value}` : name)));
 
 // Where an object is shown, by its kind; undefined if nowhere.
