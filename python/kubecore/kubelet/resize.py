@@ -6,6 +6,7 @@ pod's status. Source: https://kubernetes.io/docs/tasks/configure-pod-container/r
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 
 from kubecore.api import amounts, quantity
@@ -80,6 +81,21 @@ def refusal(pod: Object, others: Sequence[Object], node: Object | None) -> Objec
     if rejection is not None:
         return conditions.condition(PENDING, status=True, reason="Deferred", message=rejection.message)
     return None
+
+
+def message(pod: Object, what: str, *, error: str = "") -> str:
+    """What an event about a resize says: `Pod resize started: {...}`."""
+    summary: Object = {}
+    for kind in (Kind.INIT, Kind.REGULAR):
+        listed = [
+            {"name": each["name"], "resources": each.get("resources") or {}} for each in pods.containers(pod, kind)
+        ]
+        if listed:
+            summary[kind.value] = listed
+    summary["generation"] = pod["metadata"].get("generation", 0)
+    if error:
+        summary["error"] = error
+    return f"Pod resize {what}: {json.dumps(summary, separators=(',', ':'))}"
 
 
 def changed(container: Object, running: Container, wanted: LinuxResources) -> tuple[str, ...]:

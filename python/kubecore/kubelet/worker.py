@@ -288,15 +288,21 @@ class Worker:
 
     def _consider_resize(self) -> None:
         """What the pod wants is what it gets, if the node has it."""
+        before = list(self._more_conditions)
         self._more_conditions.clear()
         if self.pod is self._source:
             return
         refused = self._parts.refuse_resize(self._source)
         if refused is not None:
             self._more_conditions.append(refused)
+            if before != self._more_conditions:
+                reason, why = refused["reason"], refused["message"]
+                text = resize.message(self._source, reason, error=why)
+                self._parts.containers.say(self._source, None, "Warning", f"Resize{reason}", text)
             return
         self._given = resize.given_by_spec(self._source)
         self.pod = self._source
+        self._parts.containers.say(self.pod, None, "Normal", "ResizeStarted", resize.message(self.pod, "started"))
 
     def _plan(self) -> Plan:
         parts = self._parts
@@ -359,6 +365,8 @@ class Worker:
             grace = parts.containers.grace(self.pod, found[1] if found else None, kill.reason)
             await parts.containers.stop(self.pod, kill.container, message=kill.message, grace=grace)
         await parts.containers.resize(self.pod, made.resizes)
+        if made.resizes:
+            parts.containers.say(self.pod, None, "Normal", "ResizeCompleted", resize.message(self.pod, "completed"))
         killed = {kill.container.id for kill in made.kills}
         for start in made.starts:
             if not await self._start(start, killed):

@@ -37,6 +37,12 @@ def test_a_container_is_resized_in_place(tmp_path: Path) -> None:
             assert said["allocatedResources"] == {"cpu": "200m"}
             assert said["resources"]["limits"] == {"cpu": "200m", "memory": "128Mi"}
             assert here.settings.resized == [uid]
+            summary = (
+                '{"containers":[{"name":"app","resources":{"requests":{"cpu":"200m"},'
+                '"limits":{"cpu":"200m","memory":"128Mi"}}}],"generation":2}'
+            )
+            assert here.events("ResizeStarted") == [f"Pod resize started: {summary}"]
+            assert here.events("ResizeCompleted") == [f"Pod resize completed: {summary}"]
             await here.pass_time(300)
             assert here.runtime.calls_of("update_container_resources") == 1
 
@@ -74,6 +80,7 @@ def test_what_the_node_does_not_have_is_not_given(tmp_path: Path) -> None:
             pending = here.condition("PodResizePending")
             assert pending["reason"] == "Infeasible"
             assert pending["message"] == "Node didn't have enough capacity: cpu, requested: 5000, capacity: 4000"
+            assert here.events("ResizeInfeasible")[0].startswith('Pod resize Infeasible: {"containers":[{"name":"app"')
             resize(here, "2")
             await here.pass_time(2)
             assert here.condition("PodResizePending")["reason"] == "Deferred"
