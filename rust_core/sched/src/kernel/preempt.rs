@@ -143,24 +143,30 @@ impl<'a> Search<'a> {
 
     /// Whether the pod fits on the node so changed, with and without the pods that are promised room there.
     fn fits(&self, slot: Slot, gone: &Change) -> Result<(), Vec<Reason>> {
-        let promised = self
-            .promised
-            .binary_search_by_key(&slot, |(slot, _)| *slot)
-            .ok()
-            .map(|index| gone.plus(&self.promised[index].1));
-        for change in promised.iter().chain([gone]) {
-            let mut change = change.clone();
-            change.shift(self.view.neighbours);
-            let view = View {
-                change: Some(&change),
-                ..self.view
-            };
-            let refusal = view.refusal(slot, &OF_PODS);
-            if let Some(index) = refusal.or_else(|| view.refusal(slot, &OF_NEIGHBOURS)) {
-                return Err((FILTERS[index].reasons)(&view, slot));
-            }
+        if let Ok(index) = self.promised.binary_search_by_key(&slot, |(slot, _)| *slot) {
+            self.fits_with(slot, gone.plus(&self.promised[index].1))?;
         }
-        Ok(())
+        if self.view.neighbours.is_none() {
+            return self.refused(slot, gone);
+        }
+        self.fits_with(slot, gone.clone())
+    }
+
+    fn fits_with(&self, slot: Slot, mut change: Change) -> Result<(), Vec<Reason>> {
+        change.shift(self.view.neighbours);
+        self.refused(slot, &change)
+    }
+
+    fn refused(&self, slot: Slot, change: &Change) -> Result<(), Vec<Reason>> {
+        let view = View {
+            change: Some(change),
+            ..self.view
+        };
+        let refusal = view.refusal(slot, &OF_PODS);
+        match refusal.or_else(|| view.refusal(slot, &OF_NEIGHBOURS)) {
+            None => Ok(()),
+            Some(index) => Err((FILTERS[index].reasons)(&view, slot)),
+        }
     }
 
     fn nomination(&self, candidate: &Candidate<'a>) -> Nomination {
