@@ -5,18 +5,20 @@ The words of refusal are upstream's; the API server shows them to the user as a 
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from kubecore.api.clock import Clock
 from kubecore.api.meta import Object
 from kubecore.kubelet.runtimes.protocol import Container, ContainerState
 from kubecore.kubelet.seams import Pods
 from kubecore.kubelet.server.log_lines import LogOptions, read_log
+from kubecore.kubelet.server.websocket import accept
 
 _STATUS_LISTS = ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
 _WAITING = {
@@ -24,11 +26,51 @@ _WAITING = {
     "ErrImagePullBackOff": "trying and failing to pull image",
     "ImagePullBackOff": "trying and failing to pull image",
 }
+BINARY, BASE64 = "binary.k8s.io", "base64.binary.k8s.io"
+"""Protocols of a log that is read over a WebSocket."""
 _STREAMS = {"": "", "All": "", "Stdout": "stdout", "Stderr": "stderr"}
 
 
 class LogRefused(Exception):
     """There is no log to show; the text says why."""
+
+
+class _Plain:
+    """The body of an answer."""
+
+    def __init__(self) -> None:
+        self.response = web.StreamResponse(headers={"content-type": "text/plain"})
+
+    async def write(self, piece: bytes) -> None:
+        await self.response.write(piece)
+
+    async def end(self) -> None:
+        await self.response.write_eof()
+
+
+class _Messages:
+    """Messages of a WebSocket: bytes, or base64 for who asked for text."""
+
+    def __init__(self, response: web.WebSocketResponse) -> None:
+        self.response = response
+        self._is_text = response.ws_protocol == BASE64
+
+    async def write(self, piece: bytes) -> None:
+        if self._is_text:
+            await self.response.send_str(base64.b64encode(piece).decode())
+        else:
+            await self.response.send_bytes(piece)
+
+    async def end(self) -> None:
+        await self.response.close()
+
+
+async def _sink(request: web.Request) -> _Plain | _Messages:
+    if request.headers.get(hdrs.UPGRADE, "").lower() == "websocket":
+        return _Messages(await accept(request, (BINARY, BASE64)))
+    plain = _Plain()
+    await plain.response.prepare(request)
+    return plain
 
 
 class ContainerLogs:
@@ -50,19 +92,18 @@ class ContainerLogs:
         except OSError as error:
             text = f'unable to read the log of container "{container_name}": {error.strerror}'
             raise web.HTTPBadRequest(text=text) from error
-        response = web.StreamResponse(headers={"content-type": "text/plain"})
-        await response.prepare(request)
+        sink = await _sink(request)
         try:
             if first:
-                await response.write(first)
+                await sink.write(first)
             async for piece in pieces:
-                await response.write(piece)
-            await response.write_eof()
+                await sink.write(piece)
+            await sink.end()
         except ConnectionError:
             pass  # whoever read it has left
         finally:
             await pieces.aclose()
-        return response
+        return sink.response
 
     def _is_running(self, uid: str, container_id: str, request: web.Request) -> Callable[[], bool]:
         """Whether more may come that somebody still wants."""

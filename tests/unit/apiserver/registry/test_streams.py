@@ -59,6 +59,14 @@ def test_a_log_is_asked_of_the_kubelet_in_its_own_words(api: Api) -> None:
     assert (backend.security, backend.errors_of) == (Security.KUBELET, ("pods/log", "web"))
 
 
+def test_a_log_over_a_websocket_keeps_its_handshake_only(api: Api) -> None:
+    placed(api)
+    handshake = {"sec-websocket-key": "a2V5", "sec-websocket-version": "13", "sec-websocket-protocol": "binary.k8s.io"}
+    backend = forwarded(api, f"{PODS}/web/log", headers={**UPGRADE, **handshake, "accept": "x"})
+    host = {"host": "198.18.0.11:10255", "user-agent": "kube-apiserver"}
+    assert dict(backend.headers) == {**host, **handshake}
+
+
 def test_an_exec_keeps_its_command_and_leaves_the_credential_behind(api: Api) -> None:
     placed(api)
     headers = {

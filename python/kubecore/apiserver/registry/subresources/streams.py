@@ -31,6 +31,7 @@ _LOG_NUMBERS = {
 }
 """Least value, and what is told of a smaller one."""
 _LOG_STREAMS = ("All", "Stdout", "Stderr")
+_HANDSHAKE = ("sec-websocket-key", "sec-websocket-version", "sec-websocket-protocol")
 
 
 def log(request: Request) -> Result | Backend:
@@ -44,6 +45,10 @@ def log(request: Request) -> Result | Backend:
     what = f'log of container "{container}" of pod "{call.name}" on node "{node}"'
     host, port = kubelets.address_of(request, node, for_what=what)
     insecure = _flag(call, "insecureSkipTLSVerifyBackend")
+    headers = [("host", f"{host}:{port}"), ("user-agent", "kube-apiserver")]
+    if wants_upgrade(call):
+        # A page reads a log over a WebSocket: the node's kubelet speaks it.
+        headers += [(name, value) for name, value in passed_on(call) if name in _HANDSHAKE]
     return Backend(
         host=host,
         port=port,
@@ -51,7 +56,7 @@ def log(request: Request) -> Result | Backend:
         trouble=Trouble.LOGS,
         method="GET",
         target=_target(("containerLogs", call.namespace, call.name, container), query),
-        headers=(("host", f"{host}:{port}"), ("user-agent", "kube-apiserver")),
+        headers=tuple(headers),
         errors_of=("pods/log", call.name),
     )
 
