@@ -21,6 +21,8 @@ FLAGS = [
     "--disable-sync",
 ]
 SHOTS = ROOT / "build"
+# Of what is expected to be seen; a busy machine is slow, not wrong.
+expect.set_options(timeout=20_000)
 
 
 @contextmanager
