@@ -229,6 +229,7 @@ def _announce_ready(cluster: Runnable, announce: Announce, started: float) -> No
         announce(f"kubeconfig {options.kubeconfig}")
     elif options.merge_kubeconfig:
         announce("kubeconfig: context kubecore is now the current one")
+    announce(f"page {cluster.server}/ui/ (`kubecore ui` opens it signed in)")
     kind = "simulated" if options.runtime == "simulated" else "real"
     nodes = f"{options.nodes} {kind} node{'' if options.nodes == 1 else 's'}"
     if cluster.site is not None:
