@@ -176,6 +176,13 @@ class Demo:
             lambda: served(self.flow, "mysql", 2) and served(self.flow, "myweb", 2),
         )
         await self.page("the page is served again", self.node_urls()[0], lambda _: True)
+        # Only its kubelet can say that what ran there has ended: until then its pods are terminating.
+        await self.kubecore("node", "start", victim)
+        await self.flow.until(f"{victim} is ready again", lambda: is_ready(self.flow.one("nodes", victim) or {}))
+        await self.flow.until(
+            "it has nothing left of its former pods",
+            lambda: not any(pod["metadata"]["uid"] in lost for pod in self.flow.all("pods")),
+        )
 
     async def top(self) -> None:
         heading("What it costs")
