@@ -1,4 +1,5 @@
-"""Carries forwarded requests to where they are answered: dials, does TLS, and pumps bytes that it does not read.
+"""Carries forwarded requests to where they are answered: dials, does TLS, and pumps bytes that it does not read (but for
+pages that are proxied: `pages.py`).
 
 In: a `Backend` from the registry. Out: one end of a socket pair, on which the wire speaks HTTP/1.1 as if it were the backend itself.
 The other end is pumped by one thread with an event loop, started with the first forward. An address that cannot be reached is answered
@@ -28,6 +29,7 @@ import msgspec
 
 from kubecore.api.errors import ServiceUnavailable, StatusError, TooManyRequests
 from kubecore.apiserver.registry.backend import Backend, Security
+from kubecore.apiserver.wire import pages
 from kubecore.apiserver.wire.dial import Dialer
 
 log = logging.getLogger(__name__)
@@ -145,7 +147,7 @@ class Forwarder:
                 await _refuse(reader, writer, backend.unreachable(_told(error, backend)))
                 return
             try:
-                await _pump(reader, writer, far_reader, far_writer)
+                await _pump(reader, writer, far_reader, far_writer, _mount_of(backend))
             finally:
                 await _close(far_writer)
         finally:
@@ -190,11 +192,22 @@ class Forwarder:
         return context
 
 
+def _mount_of(backend: Backend) -> pages.Mount | None:
+    """Where pages of that backend are shown; None: its answers are no pages."""
+    if not backend.mount_path or backend.method == "HEAD":
+        return None
+    return pages.Mount(backend.mount_path.rstrip("/"), backend.authority)
+
+
 async def _pump(
-    near: asyncio.StreamReader, near_out: asyncio.StreamWriter, far: asyncio.StreamReader, far_out: asyncio.StreamWriter
+    near: asyncio.StreamReader,
+    near_out: asyncio.StreamWriter,
+    far: asyncio.StreamReader,
+    far_out: asyncio.StreamWriter,
+    mount: pages.Mount | None,
 ) -> None:
     """Both ways until one side ends: HTTP and what it is upgraded to end inside themselves."""
-    copies = [asyncio.ensure_future(_copy(near, far_out)), asyncio.ensure_future(_copy(far, near_out))]
+    copies = [asyncio.ensure_future(_copy(near, far_out)), asyncio.ensure_future(_copy(far, near_out, mount))]
     try:
         await asyncio.wait(copies, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -203,9 +216,12 @@ async def _pump(
         await asyncio.gather(*copies, return_exceptions=True)
 
 
-async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+async def _copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, mount: pages.Mount | None = None) -> None:
     # A side that breaks off is as good as one that ended.
     with contextlib.suppress(OSError):
+        if mount is not None:
+            sink.write(await pages.fitted(source, mount))
+            await sink.drain()
         while piece := await source.read(PIECE_BYTES):
             sink.write(piece)
             await sink.drain()
