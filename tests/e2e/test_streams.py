@@ -44,6 +44,9 @@ images:
 - name: echo
   root: host
   command: [cat]
+- name: shell
+  root: host
+  command: [sh]
 """
 POD = """\
 apiVersion: v1
@@ -77,6 +80,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealNodes]:
         made.kubectl("apply", "-f", "-", stdin=manifests + SERVICE)
         for name in ("teller", "web", "echo"):
             made.kubectl("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+        while "line 10\n" not in made.kubectl("logs", "teller").stdout:
+            pass
         yield made
 
 
@@ -180,7 +185,10 @@ class Typist:
     def reads(self, pattern: str) -> None:
         """Until it is on the screen."""
         while not re.search(pattern, self.text):
-            self.text += os.read(self._handle, 65536).decode()
+            try:
+                self.text += os.read(self._handle, 65536).decode()
+            except OSError:
+                raise AssertionError(f"it ended without {pattern!r}: {self.text!r}") from None
 
     def leaves(self) -> int:
         try:
@@ -202,11 +210,38 @@ def test_a_terminal_resizes_interrupts_and_gives_the_exit_code(cluster: RealNode
     person.resize(33, 101)
     person.type("until [ \"$(stty size)\" = '33 101' ]; do sleep 0.1; done; tty; echo it is $((40 + 2))\n")
     person.reads(r"/dev/pts/\d+\r\nit is 42")
-    person.type("sleep 1000\n")
-    person.reads(r"sleep 1000\r\n")
+    # Said by what is to be interrupted: until then the terminal might not be its own.
+    person.type("sh -c 'echo it sleeps $((40 + 3)); exec sleep 1000'\n")
+    person.reads("it sleeps 43")
     person.type("\x03")
     person.type("exit 7\n")
     assert person.leaves() == 7
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("command", ["debug", "run"])
+def test_a_debugger_and_a_passing_pod_are_typed_to(cluster: RealNodes, version: str, command: str) -> None:
+    of_command = {
+        "debug": ["debug", "-it", "teller", "--image=shell", "--", "sh"],
+        "run": [
+            "run",
+            "-it",
+            "--rm",
+            f"passing-{secrets.token_hex(3)}",
+            "--image=shell",
+            "--restart=Never",
+            "--command",
+            "--",
+            "sh",
+        ],
+    }
+    person = Typist([find(version), *of_command[command]], Kubectl(cluster.up.kubeconfig, version).environment)
+    person.reads("try pressing enter")
+    person.type("\r")
+    person.reads("# ")
+    person.type("echo it is $((40 + 2)); exit 5\r")
+    person.reads("it is 42")
+    assert person.leaves() == {"debug": 0, "run": 5}[command]
 
 
 @contextmanager
