@@ -150,6 +150,9 @@ def test_a_killed_node_s_pods_are_replaced_on_the_other_and_it_may_come_back(tmp
         command("node", "start", "node-1", f"--cluster={cluster.name}")
         cluster.kubectl("wait", "--for=condition=Ready", "node/node-1", "--timeout=60s")
         cluster.fetch_until(f"http://{NODES[1]}:30001/", lambda seen: seen == moved)
+        # Until its kubelet was back nobody could say that the pod which ran there had ended.
+        (lost,) = set(pods) - {survivor}
+        cluster.kubectl("wait", "--for=delete", f"pod/{lost}", "--timeout=60s")
 
 
 def test_a_program_holds_real_nodes_in_its_hand(tmp_path: Path) -> None:
