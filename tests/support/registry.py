@@ -168,7 +168,9 @@ def _call(method: str, path: str) -> FakeCall:
     if rest[0] == "namespaces" and len(rest) > 2 and (group, version, rest[2]) in scheme.by_plural():
         namespace, rest = rest[1], rest[2:]
     plural, name, subresource = (*rest, "", "")[:3]
-    verb = _VERBS.get(method) or {"GET": "get", "DELETE": "delete"}[method] + ("" if name else "collection")
+    verb = _VERBS.get(method) or {"GET": "get", "DELETE": "delete"}.get(method, "")
+    if verb and method not in _VERBS and not name:
+        verb += "collection"
     if verb == "getcollection":
         verb = "list"
     if plural == "namespaces" and name and not namespace:

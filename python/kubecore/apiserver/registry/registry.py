@@ -108,8 +108,8 @@ class Registry:
         row = (resource.group, resource.plural)
         if call.verb in _MUTATIONS and row in kinds.REFUSED:
             raise _not_supported(call, resource, kinds.REFUSED[row])
-        # A method that is no verb, such as OPTIONS, fits nowhere.
-        if not call.verb or not _fits_the_path(call, resource):
+        # A method that is no verb, such as OPTIONS, fits only where whoever is behind the path decides.
+        if (not call.verb and call.subresource != "proxy") or not _fits_the_path(call, resource):
             raise errors.MethodNotAllowed("the server does not allow this method on the requested resource")
         if call.subresource:
             return subresources.answer(request)

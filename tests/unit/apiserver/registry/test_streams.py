@@ -253,3 +253,11 @@ def test_each_way_tells_in_upstreams_words_that_nobody_answers(api: Api) -> None
     assert (stream.status_code, stream.message) == (500, f"error dialing backend: {why}")
     proxy = forwarded(api, f"{PODS}/web/proxy/").unreachable(why)
     assert (proxy.status_code, proxy.message) == (503, f"error trying to reach service: {why}")
+
+
+def test_a_proxy_passes_every_method_on(api: Api) -> None:
+    placed(api)
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert forwarded(api, f"{PODS}/web/proxy/here", method=method).method == method
+    assert api.send("OPTIONS", f"{PODS}/web").status == 405
+    assert api.send("OPTIONS", f"{PODS}/web/status").status == 405
