@@ -28,7 +28,7 @@ COMMANDS: list[tuple[str, int, str]] = [
     ("wait --for=condition=Ready pod/one --timeout=60s", 0, "condition met"),
     ("logs one", 1, "simulated nodes have no kubelet"),
     ("exec one -- true", 1, "simulated nodes have no kubelet"),
-    ("top pods", 1, "Metrics API not available"),
+    ("top pods", 1, "metrics not available yet"),
     ("label pod one tier=a", 0, "pod/one labeled"),
     ("label pod one tier=b", 1, "already has a value (a), and --overwrite is false"),
     ("label pod one tier=b --overwrite", 0, "labeled"),
