@@ -8,15 +8,19 @@ What is no page, is too large (`PAGE_BYTES_MAX`) or has an encoding that is not 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import html
 import posixpath
+import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
-from html.parser import HTMLParser
 from urllib.parse import urlsplit, urlunsplit
 
 PAGE_BYTES_MAX = 4 * 1024 * 1024
+"""Of a page as it comes, and unpacked."""
+
+UNFIT = re.compile(rb"HTTP/1\.[01] (1\d\d|204|206|304)\b")
+"""Answers without a body, whatever their headers say of it, and parts of one."""
 
 LINKS: dict[str, tuple[str, ...]] = {
     "a": ("href",),
@@ -44,6 +48,11 @@ LINKS: dict[str, tuple[str, ...]] = {
 }
 """HTML's elements, and which of their attributes are links."""
 
+CHUNK_SIZE = re.compile(rb"([0-9a-fA-F]{1,16})[ \t]*(;|\r\n)")
+
+GZIP_WINDOW_BITS = 16 + zlib.MAX_WBITS
+"""How zlib is told that gzip's header is there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -65,60 +74,79 @@ class Mount:
         return urlunsplit(("", "", path, parts.query, parts.fragment))
 
     def page(self, page: str) -> str:
-        parser = _Links(self)
-        parser.feed(page)
-        parser.close()
-        return "".join(parser.out)
+        pieces, end = [], 0
+        for value in _links(page):
+            fits = self.link(value.text)
+            if fits != value.text:
+                pieces += [page[end : value.start], f'"{html.escape(fits)}"']
+                end = value.end
+        return "".join([*pieces, page[end:]])
 
 
-class _Links(HTMLParser):
-    """Gives back what it is fed, but for links."""
+# ── in a page ──
 
-    def __init__(self, mount: Mount) -> None:
-        super().__init__(convert_charrefs=False)
-        self.out: list[str] = []
-        self._mount = mount
+TAG = re.compile(r"<([a-zA-Z][^\s/>]*)")
+ATTRIBUTE = re.compile(r"""[\s/]*(?P<name>[^\s/>][^\s/>=]*)(?:\s*=\s*(?P<value>"[^"]*"|'[^']*'|[^\s"'>][^\s>]*))?""")
+TAG_END = re.compile(r"[\s/]*>")
+TEXT_ENDS = {
+    name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE)
+    for name in ("iframe", "noembed", "noframes", "script", "style", "textarea", "title", "xmp")
+}
+"""What is in these elements is text, whatever it looks like."""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._start(tag, attrs, end=">")
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._start(tag, attrs, end="/>")
+@dataclass(frozen=True, slots=True)
+class _Value:
+    """Of an attribute: `text` as it is meant, quotes and all from `start` to `end`."""
 
-    def _start(self, tag: str, attrs: list[tuple[str, str | None]], *, end: str) -> None:
-        names = LINKS.get(tag, ())
-        changed = [
-            (name, self._mount.link(value) if name in names and value is not None else value) for name, value in attrs
-        ]
-        if changed == attrs:
-            self.out.append(self.get_starttag_text() or "")
-            return
-        words = [tag, *(name if value is None else f'{name}="{html.escape(value)}"' for name, value in changed)]
-        self.out.append(f"<{' '.join(words)}{end}")
+    start: int
+    end: int
+    text: str
 
-    def handle_endtag(self, tag: str) -> None:
-        self.out.append(f"</{tag}>")
 
-    def handle_data(self, data: str) -> None:
-        self.out.append(data)
+def _links(page: str) -> Iterator[_Value]:
+    """The attributes that are links. Reads as HTML's own rules do, broken pages too, and each character a few times at
+    most: it is a stranger's page. (The standard library's parser gives up on some, and takes hours over others.)"""
+    position = 0
+    while (start := page.find("<", position)) >= 0:
+        tag = TAG.match(page, start)
+        if tag is None:
+            position = _behind_what_is_no_tag(page, start)
+            continue
+        name = tag[1].lower()
+        values, position = _attributes(page, tag.end(), LINKS.get(name, ()))
+        yield from values
+        if name in TEXT_ENDS and position < len(page):
+            end = TEXT_ENDS[name].search(page, position)
+            position = end.start() if end else len(page)
 
-    def handle_entityref(self, name: str) -> None:
-        self.out.append(f"&{name};")
 
-    def handle_charref(self, name: str) -> None:
-        self.out.append(f"&#{name};")
+def _behind_what_is_no_tag(page: str, start: int) -> int:
+    """Where a comment, a declaration or an element's end is over; or just behind a `<` that means itself."""
+    if page.startswith("<!--", start):
+        mark, begin = "-->", start + 2
+    elif page.startswith(("<!", "</", "<?"), start):
+        mark, begin = ">", start + 2
+    else:
+        return start + 1
+    found = page.find(mark, begin)
+    return found + len(mark) if found >= 0 else len(page)
 
-    def handle_comment(self, data: str) -> None:
-        self.out.append(f"<!--{data}-->")
 
-    def handle_decl(self, decl: str) -> None:
-        self.out.append(f"<!{decl}>")
-
-    def unknown_decl(self, data: str) -> None:
-        self.out.append(f"<![{data}]>")
-
-    def handle_pi(self, data: str) -> None:
-        self.out.append(f"<?{data}>")
+def _attributes(page: str, position: int, wanted: tuple[str, ...]) -> tuple[list[_Value], int]:
+    """Those that are wanted, and where the tag is over; a tag that has no end is none."""
+    values: list[_Value] = []
+    while True:
+        if end := TAG_END.match(page, position):
+            return values, end.end()
+        found = ATTRIBUTE.match(page, position)
+        if found is None:
+            return [], len(page)
+        position = found.end()
+        if found["value"] and found["name"].lower() in wanted:
+            written = found["value"]
+            text = written[1:-1] if written[0] in "\"'" else written
+            values.append(_Value(*found.span("value"), html.unescape(text)))
 
 
 # ── in an answer ──
@@ -144,13 +172,15 @@ async def fitted(source: asyncio.StreamReader, mount: Mount) -> bytes:
     fields = {
         name.strip().lower(): value.strip().lower() for name, _, value in (each.partition(b":") for each in lines)
     }
-    if fields.get(b"content-type", b"").partition(b";")[0].strip() != b"text/html":
+    if UNFIT.match(head) or fields.get(b"content-type", b"").partition(b";")[0].strip() != b"text/html":
         return head
     body = await _body(source, fields)
     page = _decoded(body, fields.get(b"content-encoding", b""))
     if page is None:
         return head + body.raw
-    text = mount.page(page.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
+    # On another thread: what other requests carry does not wait for a large page.
+    written = await asyncio.to_thread(mount.page, page.decode("utf-8", "surrogateescape"))
+    text = written.encode("utf-8", "surrogateescape")
     dropped = (b"content-length", b"transfer-encoding", b"content-encoding")
     kept = [line for line in lines if line.partition(b":")[0].strip().lower() not in dropped]
     return b"\r\n".join([*kept, b"Content-Length: %d" % len(text), b"", text])
@@ -159,10 +189,14 @@ async def fitted(source: asyncio.StreamReader, mount: Mount) -> bytes:
 def _decoded(body: _Body, encoding: bytes) -> bytes | None:
     if body.content is None or encoding not in (b"", b"gzip"):
         return None
+    if not encoding:
+        return body.content
+    unpacking = zlib.decompressobj(wbits=GZIP_WINDOW_BITS)
     try:
-        return gzip.decompress(body.content) if encoding else body.content
-    except (OSError, EOFError, zlib.error):
+        page = unpacking.decompress(body.content, PAGE_BYTES_MAX)
+    except zlib.error:
         return None
+    return page if unpacking.eof and not unpacking.unused_data else None
 
 
 async def _body(source: asyncio.StreamReader, fields: dict[bytes, bytes]) -> _Body:
@@ -192,16 +226,13 @@ async def _rest(source: asyncio.StreamReader) -> _Body:
 async def _chunks(source: asyncio.StreamReader) -> _Body:
     raw, content = bytearray(), bytearray()
     while len(raw) <= PAGE_BYTES_MAX:
-        line = await source.readline()
+        line = await _line(source)
         raw += line
-        try:
-            size = int(line.partition(b";")[0], 16)
-        except ValueError:
+        written = CHUNK_SIZE.match(line)
+        if written is None or (size := int(written[1], 16)) > PAGE_BYTES_MAX:
             return _Body(bytes(raw), None)
         if size == 0:
-            while (line := await source.readline()) not in (b"\r\n", b""):
-                raw += line
-            return _Body(bytes(raw + line), bytes(content))
+            return await _trailers(source, raw, bytes(content))
         try:
             chunk = await source.readexactly(size + 2)
         except asyncio.IncompleteReadError as ended:
@@ -209,3 +240,24 @@ async def _chunks(source: asyncio.StreamReader) -> _Body:
         raw += chunk
         content += chunk[:-2]
     return _Body(bytes(raw), None)
+
+
+async def _trailers(source: asyncio.StreamReader, raw: bytearray, content: bytes) -> _Body:
+    while len(raw) <= PAGE_BYTES_MAX:
+        line = await _line(source)
+        raw += line
+        if line == b"\r\n":
+            return _Body(bytes(raw), content)
+        if not line.endswith(b"\n"):
+            break
+    return _Body(bytes(raw), None)
+
+
+async def _line(source: asyncio.StreamReader) -> bytes:
+    """Without an end if the source has ended, or if the line is longer than the reader holds: nothing of it then."""
+    try:
+        return await source.readuntil(b"\n")
+    except asyncio.IncompleteReadError as ended:
+        return ended.partial
+    except asyncio.LimitOverrunError:
+        return b""

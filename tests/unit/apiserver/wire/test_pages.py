@@ -47,15 +47,46 @@ def test_links_to_the_same_server_stay_below_the_mount(link: str, fits: str) -> 
 
 def test_everything_but_links_is_as_it_was() -> None:
     page = (
-        "<!DOCTYPE html><html><!-- <a href='/no'> --><script src='/app.js'>if (a < b) { x = '<a href=\"/no\">' }</script>"
-        '<p class="/no">a &amp; b &#39;<br/><IMG alt="x" src="/logo.png"><input disabled formaction="/send"/></p></html>'
+        "<!DOCTYPE html><html><!-- <a href='/no'> --><script src='/app.js'>if (a < b) { x = '<a href=\"/no\">' }</SCRIPT>"
+        '<p class="/no">a &amp; b &#39; AT&T<br/><IMG alt=">" SRC="/logo.png"><input disabled formaction="/send"/></P>\n'
+        '<![CDATA[x]]> <?pi?> <![ <Q cite="a">&y</q><a title="&amp;<" href=/b?x&amp;y>b</a>5 < 6<a href = \'/"\'></html>'
     )
     assert MOUNT.page(page) == (
         f"<!DOCTYPE html><html><!-- <a href='/no'> --><script src=\"{BASE}/app.js\">"
-        "if (a < b) { x = '<a href=\"/no\">' }</script>"
-        f'<p class="/no">a &amp; b &#39;<br/><img alt="x" src="{BASE}/logo.png">'
-        f'<input disabled formaction="{BASE}/send"/></p></html>'
+        "if (a < b) { x = '<a href=\"/no\">' }</SCRIPT>"
+        f'<p class="/no">a &amp; b &#39; AT&T<br/><IMG alt=">" SRC="{BASE}/logo.png">'
+        f'<input disabled formaction="{BASE}/send"/></P>\n'
+        f'<![CDATA[x]]> <?pi?> <![ <Q cite="a">&y</q><a title="&amp;<" href="{BASE}/b?x&amp;y">b</a>5 < 6'
+        f'<a href = "{BASE}/&quot;"></html>'
     )
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<a href="/cut',
+        "<a href='/cut><p>",
+        "<a href=/cut",
+        "<!-- <a href='/no'>",
+        "<script><a href='/no'>",
+        "<textarea><a href='/no'></textarea>",
+        "<",
+        "</",
+        "<a href=>",
+        "< a href='/no'>",
+    ],
+)
+def test_what_is_no_link_is_left(page: str) -> None:
+    assert MOUNT.page(page) == page
+
+
+@pytest.mark.parametrize(
+    "noise", ["<!--", "<a ", "</a", "<![", "<?", "<a x='", "<a x=\"y' ", "<script>", "<a  /", "<a =", "& "]
+)
+def test_a_strangers_page_is_never_read_many_times(noise: str) -> None:
+    """With anything quadratic this takes minutes (and the whole run its time limit)."""
+    page = noise * (1_000_000 // len(noise))
+    assert MOUNT.page(page) == page
 
 
 async def test_a_page_gets_its_new_length() -> None:
@@ -82,6 +113,12 @@ async def test_a_page_in_chunks_or_packed_is_fitted_too() -> None:
         _answer(PAGE, b"content-type: text/html", b"content-length: 999999"),
         _answer(b"nonsense\r\n" + PAGE, b"content-type: text/html", b"transfer-encoding: chunked"),
         _answer(b"5\r\nhello\r\nff\r\ncut", b"content-type: text/html", b"transfer-encoding: chunked"),
+        _answer(b"-5\r\nhello", b"content-type: text/html", b"transfer-encoding: chunked"),
+        _answer(b"fffffff\r\nhello", b"content-type: text/html", b"transfer-encoding: chunked"),
+        _answer(b"5;" + b"x" * 99_999, b"content-type: text/html", b"transfer-encoding: chunked"),
+        _answer(PAGE, b"content-type: text/html", b"content-range: bytes 0-22/90").replace(
+            b"200 OK", b"206 Partial Content"
+        ),
         _answer(b"any bytes", b"connection: upgrade").replace(b"200 OK", b"101 Switching Protocols"),
         b"HTTP/1.1 200",
         b"",
@@ -99,3 +136,26 @@ async def test_a_page_too_large_to_hold_goes_by_untouched(monkeypatch: pytest.Mo
         _answer(b"17\r\n" + PAGE + b"\r\n0\r\n\r\n", b"content-type: text/html", b"transfer-encoding: chunked"),
     ):
         assert await _fitted(answer) == answer
+
+
+@pytest.mark.parametrize("status", [b"304 Not Modified", b"204 No Content", b"100 Continue"])
+async def test_no_body_is_waited_for_where_none_comes(status: bytes) -> None:
+    reader = asyncio.StreamReader()
+    head = _answer(b"", b"content-type: text/html", b"content-length: 23").replace(b"200 OK", status)
+    reader.feed_data(head)  # the connection stays open
+    assert await fitted(reader, MOUNT) == head
+
+
+async def test_a_small_packed_page_that_unpacks_to_much_goes_by_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "PAGE_BYTES_MAX", 5_000)
+    packed = gzip.compress(PAGE + b" " * 1_000_000)
+    assert len(packed) < 5_000
+    fields = (b"content-type: text/html", b"content-encoding: gzip", b"content-length: %d" % len(packed))
+    assert await _fitted(_answer(packed, *fields)) == _answer(packed, *fields)
+
+
+async def test_a_chunk_larger_than_a_page_is_not_gathered() -> None:
+    reader = asyncio.StreamReader()
+    beginning = _answer(b"10000000\r\nfirst", b"content-type: text/html", b"transfer-encoding: chunked")
+    reader.feed_data(beginning)  # the rest never comes
+    assert beginning.startswith(await fitted(reader, MOUNT))
