@@ -79,7 +79,6 @@ class Reflector:
         self._selectors = {"label_selector": label_selector, "field_selector": field_selector}
         self._initial_events = initial_events
         self.resource_version = ""
-        self.relists = 0
         self._backoff = Backoff(*BACKOFF_SECONDS, randomness=randomness)
 
     async def run(self) -> None:
@@ -99,7 +98,6 @@ class Reflector:
                 await asyncio.sleep(pause)
 
     async def _list(self) -> None:
-        self.relists += 1
         if self._initial_events:
             try:
                 await self._watch(initial_events=True)

@@ -20,8 +20,6 @@ import msgspec
 
 from kubecore.kubelet.runtimes.protocol import LinuxResources
 
-UNLIMITED = -1
-"""As a quota or a limit: takes it away (0 leaves it as it is)."""
 _NO_LIMIT_FROM = 1 << 62
 _TICK_NANOSECONDS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _KILL_ROUNDS_MAX = 100

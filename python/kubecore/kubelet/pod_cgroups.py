@@ -67,10 +67,6 @@ class PodCgroups:
             self._share()
         return gone
 
-    def remove_root(self) -> None:
-        """Everything of this node, once all its pods are gone."""
-        self._cgroups.remove(qos_cgroup("Guaranteed", root=self._root))
-
     def _share(self) -> None:
         """CPU among the classes, as upstream shares it."""
         wanted = {

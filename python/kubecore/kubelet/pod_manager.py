@@ -20,7 +20,7 @@ from kubecore.kubelet.plan import Observed
 from kubecore.kubelet.runtimes.protocol import Container, Sandbox
 from kubecore.kubelet.seams import Eviction
 from kubecore.kubelet.status import TERMINAL
-from kubecore.kubelet.worker import Stage, Worker
+from kubecore.kubelet.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +80,6 @@ class PodManager:
         place = 1 if previous else 0
         return found[place] if len(found) > place else None
 
-    def is_terminal(self, uid: str) -> bool:
-        worker = self._workers.get(uid)
-        return worker is None or worker.stage in (Stage.TERMINATED, Stage.FINISHED)
-
     # ── for the kubelet ──
 
     def api_object(self, uid: str) -> Object | None:
@@ -105,10 +101,6 @@ class PodManager:
     def wake(self, uid: str) -> None:
         worker = self._workers.get(uid)
         if worker is not None:
-            worker.wake()
-
-    def wake_all(self) -> None:
-        for worker in self._workers.values():
             worker.wake()
 
     async def evict(self, uid: str, eviction: Eviction) -> None:

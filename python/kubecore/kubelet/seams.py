@@ -63,10 +63,6 @@ class Pods(Protocol):
         """The newest of that name (init and ephemeral containers too); `previous`: the one before it."""
         ...
 
-    def is_terminal(self, uid: str) -> bool:
-        """Nothing of the pod runs and nothing will."""
-        ...
-
 
 # ── what the worker asks when it makes containers ──
 

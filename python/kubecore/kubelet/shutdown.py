@@ -88,9 +88,6 @@ class NodeShutdown:
     def is_configured(self) -> bool:
         return bool(groups_of(self._configuration))
 
-    def is_shutting_down(self) -> bool:
-        return self._is_shutting_down
-
     def problems(self) -> Sequence[str]:
         """Why the node is not ready."""
         return [PROBLEM] if self._is_shutting_down else []

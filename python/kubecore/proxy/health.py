@@ -25,8 +25,6 @@ from kubecore.proxy.metrics import ProxyMetrics
 log = logging.getLogger(__name__)
 
 TO_BE_DELETED = "ToBeDeletedByClusterAutoscaler"
-LATE_SYNC_PERIODS = 2
-"""A change that waits for longer than that many sync periods makes the proxy unhealthy."""
 SHUTDOWN_SECONDS = 1.0
 HEADERS = {"X-Content-Type-Options": "nosniff"}
 

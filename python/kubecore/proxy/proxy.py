@@ -39,6 +39,8 @@ SYNC_SECONDS = 30.0
 RETRY_FIRST_SECONDS = 0.5
 FULL_SYNC_SECONDS = 3600.0
 """Everything is written again that often, whoever changed it meanwhile."""
+LATE_SYNC_PERIODS = 2
+"""A change that waits for longer than that many sync periods makes the proxy unhealthy."""
 
 TRIGGERED = "endpoints.kubernetes.io/last-change-trigger-time"
 
@@ -81,7 +83,7 @@ class ServiceProxy:
         self._targets = UdpTargets()
         self._no_local = NoLocalEndpoints()
         self.metrics = ProxyMetrics(families)
-        self.health = ProxyHealth(clock, timeout_seconds=2 * self._pace.sync_seconds)
+        self.health = ProxyHealth(clock, timeout_seconds=LATE_SYNC_PERIODS * self._pace.sync_seconds)
         self.recorder = EventRecorder(client, component="kube-proxy", clock=clock, host=node_name)
         self.service_health = ServiceHealth(self.health, self._health_check_failed)
         self.table = ServiceTable(node_name, self._wake)

@@ -50,7 +50,6 @@ def test_critical_pods_end_last() -> None:
     shutdown = _shut_down(world)
     assert world.ended == [(0.0, "a", 20), (0.0, "b", 20), (1.0, "critical", 10)]
     assert world.events == [("NodeShutdown", "Shutdown manager detected shutdown event")]
-    assert shutdown.is_shutting_down()
     assert shutdown.problems() == ["node is shutting down"]
 
 

@@ -49,11 +49,6 @@ class UserspaceBackend:
         self._addresses: set[str] = set()
         self._is_lost = True
 
-    @property
-    def serves_addresses(self) -> bool:
-        """False: node ports only."""
-        return self._has_interface
-
     def needs_everything(self, node: Node, service_cidrs: tuple[str, ...]) -> bool:
         return self._is_lost
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from kubecore.kubelet.server.inbox import Inbox
 from kubecore.kubelet.server.spdy import frames
-from kubecore.kubelet.server.spdy.frames import Data, FrameError, Framer, GoAway, Ping, Reset, SynReply, SynStream
+from kubecore.kubelet.server.spdy.frames import Data, FrameError, Framer, Ping, Reset, SynReply, SynStream
 
 STREAMS_MAX = 1_000
 PIECE_BYTES = 32 * 1024
@@ -103,9 +103,6 @@ class Session:
         if stream is None:
             self._opened.put_nowait(None)
         return stream
-
-    async def go_away(self) -> None:
-        await self.send(GoAway(self._last_id))
 
     async def send(self, frame: frames.Frame) -> None:
         # Encoded and written in one order: header blocks build on one another.
