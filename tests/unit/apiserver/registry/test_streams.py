@@ -188,8 +188,8 @@ def test_the_servers_own_network_is_out_of_a_proxys_reach(api: Api, address: str
     assert (answer.status, answer.message) == (400, "address not allowed")
 
 
-def service(api: Api) -> None:
-    placed(api)
+def service(api: Api, node: str = "n1") -> None:
+    placed(api, node)
     spec = {"ports": [{"name": "http", "port": 80, "targetPort": 8080}], "selector": {"a": "b"}}
     api.post(SERVICES, {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "svc"}, "spec": spec}).ok()
 
@@ -230,6 +230,15 @@ def test_a_service_without_endpoints_or_port_says_so(api: Api) -> None:
     assert (answer.status, answer.message) == (503, 'no service port 81 found for service "svc"')
     answer = refused(api, f"{SERVICES}/ftp:svc:80/proxy/")
     assert (answer.status, answer.message) == (400, 'invalid service request "ftp:svc:80"')
+
+
+def test_nothing_is_dialled_for_a_simulated_pod(api: Api) -> None:
+    service(api, node="fake")
+    endpoints(api, "10.244.0.5")
+    for kind, name, path in (("pod", "web", f"{PODS}/web"), ("service", "svc", f"{SERVICES}/svc:80")):
+        answer = refused(api, f"{path}/proxy/")
+        told = f'proxy of {kind} "{name}" is not available: nothing runs on simulated nodes'
+        assert (answer.status, answer.message) == (503, told)
 
 
 def test_a_nodes_proxy_is_its_kubelet(api: Api) -> None:

@@ -22,8 +22,8 @@ def address_of(request: Request, node_name: str, *, for_what: str) -> Address:
     """Raises NotFound for a node that is not there, ServiceUnavailable for one that is simulated (`for_what`: told then)."""
     node = request.store_for("", "v1", "nodes").get("", node_name).object
     status = node.get("status") or {}
-    port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
-    if not port and SIMULATED_ANNOTATION in (node["metadata"].get("annotations") or {}):
+    port = _port(node)
+    if is_simulated(node):
         raise errors.ServiceUnavailable(f"{for_what} is not available: simulated nodes have no kubelet")
     addresses: list[Object] = status.get("addresses") or []
     for wanted in request.environment.kubelet_address_types:
@@ -32,3 +32,13 @@ def address_of(request: Request, node_name: str, *, for_what: str) -> Address:
                 return Address(address["address"], int(port or KUBELET_PORT))
     known = " ".join(f"{{{address['type']} {address['address']}}}" for address in addresses)
     raise errors.StatusError(f"no preferred addresses found; known addresses: [{known}]", reason="")
+
+
+def is_simulated(node: Object) -> bool:
+    """Annotated as one, and without a kubelet's port (KWOK's can have one)."""
+    return not _port(node) and SIMULATED_ANNOTATION in (node["metadata"].get("annotations") or {})
+
+
+def _port(node: Object) -> int | None:
+    endpoint = ((node.get("status") or {}).get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}
+    return endpoint.get("Port")

@@ -90,6 +90,7 @@ def _of_pod(request: Request, asked: Asked) -> Location:
     address = next((each["ip"] for each in (pod.get("status") or {}).get("podIPs") or ()), "")
     address = address or (pod.get("status") or {}).get("podIP", "")
     _must_be_reachable(address)
+    _must_run(request, pod, for_what=f'proxy of pod "{asked.name}"')
     if not port:
         return Location(address, 80 if asked.security is Security.PLAIN else 443, asked.security)
     return Location(address, _port_number(port), asked.security)
@@ -115,11 +116,12 @@ def _of_service(request: Request, asked: Asked) -> Location:
     found = list(_endpoints(request, asked.name, port_name))
     if not found:
         raise errors.ServiceUnavailable(f'no endpoints available for service "{request.call.name}"')
-    host, port = request.environment.random.choice(found)
+    host, port, pod = request.environment.random.choice(found)
+    _must_run(request, pod, for_what=f'proxy of service "{asked.name}"')
     return Location(host, port, asked.security)
 
 
-def _endpoints(request: Request, service: str, port_name: str) -> Iterator[tuple[str, int]]:
+def _endpoints(request: Request, service: str, port_name: str) -> Iterator[tuple[str, int, Object]]:
     """Ready endpoints that are pods at the address they claim: an endpoint that somebody made up leads nowhere."""
     namespace, reader = request.call.namespace, request.environment.reader
     slices = request.store_for("discovery.k8s.io", "v1", "endpointslices").resource
@@ -133,10 +135,12 @@ def _endpoints(request: Request, service: str, port_name: str) -> Iterator[tuple
             if (endpoint.get("conditions") or {}).get("ready") is False or target.get("kind") != "Pod":
                 continue
             pod = reader.get(pods, target.get("namespace") or namespace, target.get("name", ""))
-            addresses = {each["ip"] for each in ((pod or {}).get("status") or {}).get("podIPs") or ()}
+            if pod is None:
+                continue
+            addresses = {each["ip"] for each in (pod.get("status") or {}).get("podIPs") or ()}
             for address in endpoint["addresses"][:1]:
                 if address in addresses:
-                    yield from ((address, number) for number in numbers)
+                    yield from ((address, number, pod) for number in numbers)
 
 
 def _of_node(request: Request, asked: Asked) -> Location:
@@ -145,6 +149,14 @@ def _of_node(request: Request, asked: Asked) -> Location:
         return Location(host, port, Security.KUBELET)
     _must_be_reachable(host)
     return Location(host, _port_number(asked.port), asked.security)
+
+
+def _must_run(request: Request, pod: Object, *, for_what: str) -> None:
+    """A simulated pod's address is nobody's, or somebody else's in the network around."""
+    nodes = request.store_for("", "v1", "nodes").resource
+    node = request.environment.reader.get(nodes, "", pod["spec"].get("nodeName", ""))
+    if node is not None and kubelets.is_simulated(node):
+        raise errors.ServiceUnavailable(f"{for_what} is not available: nothing runs on simulated nodes")
 
 
 def _must_be_reachable(address: str) -> None:
