@@ -108,6 +108,7 @@ def _become(launch: Launch, status: socket.socket) -> None:
     else:
         _take_streams(launch)
         _tell(status, report)
+    _keep_only(status)
     for number, soft, hard in process.rlimits:
         resource.setrlimit(number, (soft, hard))
     if launch.root is not None:
@@ -156,6 +157,12 @@ def _take_terminal(identity: users.Identity, status: socket.socket, report: dict
     for target in (0, 1, 2):
         os.dup2(terminal, target)
     socket.send_fds(status, [json.dumps(report).encode()], [controller])
+
+
+def _keep_only(status: socket.socket) -> None:
+    """What follows uses paths that the pod chose, and /proc/self/fd is one: no handle of the daemon's may lead onto the node."""
+    syscalls.close_handles(3, status.fileno() - 1)
+    syscalls.close_handles(max(3, status.fileno() + 1))
 
 
 def _make_working_directory(working_dir: str) -> None:

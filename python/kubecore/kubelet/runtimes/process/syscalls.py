@@ -43,6 +43,7 @@ _CAPABILITY_VERSION_3 = 0x20080522
 
 # The same numbers on both machines since 5.0; pivot_root is older and differs.
 _SYS_OPEN_TREE = 428
+_SYS_CLOSE_RANGE = 436
 _SYS_MOVE_MOUNT = 429
 _SYS_MOUNT_SETATTR = 442
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(os.uname().machine, 155)
@@ -118,6 +119,12 @@ def move_mount(handle: int, target: str) -> None:
     """Puts a detached mount in place; symlinks of `target` are followed below the caller's root."""
     flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_SYMLINKS
     _check(_syscall(_SYS_MOVE_MOUNT, handle, b"", _AT_FDCWD, os.fsencode(target), flags), target)
+
+
+def close_handles(first: int, last: int = 0xFFFFFFFF) -> None:
+    """All from the first to the last that are open."""
+    if first <= last:
+        _check(_syscall(_SYS_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(last), 0), "close_range")
 
 
 def set_process_name(name: str) -> None:

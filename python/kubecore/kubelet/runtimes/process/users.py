@@ -36,10 +36,10 @@ def resolve(
     name, _, group_name = user.partition(":")
     name = name or "0"
     rows = _rows(passwd, 7)
-    row = next((each for each in rows if each[0] == name), None) or next(
-        (each for each in rows if each[2] == name), None
-    )
-    if row is None and not name.isdigit():
+    # A number is that number, whatever the container's files say: it was what runAsNonRoot was judged by.
+    is_number = name.isdecimal()
+    row = next((each for each in rows if (int(each[2]) == int(name) if is_number else each[0] == name)), None)
+    if row is None and not is_number:
         raise UnknownUser(f"unable to find user {name}: no matching entries in passwd file")
     uid = int(row[2]) if row else int(name)
     gid = int(row[3]) if row else 0
@@ -78,4 +78,4 @@ def _rows(path: str, fields_min: int) -> list[list[str]]:
         os.close(handle)
     lines = text.decode(errors="replace").splitlines()
     rows = [line.strip().split(":") for line in lines if line.strip() and not line.startswith("#")]
-    return [row for row in rows if len(row) >= fields_min and row[2].isdigit()]
+    return [row for row in rows if len(row) >= fields_min and row[2].isdecimal()]

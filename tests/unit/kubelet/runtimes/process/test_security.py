@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,13 @@ def test_users_are_read_from_the_containers_own_files(
     (tmp_path / "group").write_text("root:x:0:\nstaff:x:50:app,other\n")
     found = users.resolve(user, group=group, passwd=str(tmp_path / "passwd"), groups=str(tmp_path / "group"))
     assert (found.uid, found.gid, found.groups, found.home) == expected
+
+
+def test_a_number_is_that_user_whatever_the_containers_files_call_so(tmp_path: Path) -> None:
+    """Else a pod that may not run as root would, by a passwd of its own."""
+    (tmp_path / "passwd").write_text("1000:x:0:0::/root:/bin/sh\n")
+    found = users.resolve("1000", passwd=str(tmp_path / "passwd"), groups=str(tmp_path / "group"))
+    assert (found.uid, found.gid) == (1000, 0)
 
 
 def test_a_user_that_the_image_does_not_know_is_refused(tmp_path: Path) -> None:
@@ -216,6 +224,31 @@ async def test_a_working_directory_that_is_missing_is_made_and_one_that_is_a_fil
     container = await on_node.created(await on_node.sandbox(), "pwd", working_dir="/etc/passwd")
     with pytest.raises(RuntimeFailure, match=r'chdir to cwd \("/etc/passwd"\) set in config\.json failed: '):
         await on_node.runtime.start_container(container)
+
+
+class LeakingNode(Node):
+    """Its daemon has the node's root open, as it has directories that it removes while it starts a container."""
+
+    def _spawn(self, words: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        self.leaked = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+        return subprocess.Popen(self.command(*words), stderr=self._log, env=environment, pass_fds=[self.leaked])
+
+
+async def test_no_path_of_a_pods_leads_through_the_daemons_handles_onto_the_node(tmp_path: Path) -> None:
+    node = LeakingNode(tmp_path / "node")
+    try:
+        async with node.for_a_test(tmp_path):
+            way_out = f"/proc/self/fd/{node.leaked}"
+            container = await node.created(await node.sandbox(), "ls", working_dir=way_out)
+            with pytest.raises(RuntimeFailure, match="chdir to cwd"):
+                await node.runtime.start_container(container)
+            assert await node.output(f"test -e {way_out} || echo nothing") == "nothing\n"
+            running = await node.started(await node.sandbox("other"), "sleep 60")
+            with pytest.raises(RuntimeFailure, match="no such file"):
+                await node.runtime.exec_sync(running, [f"{way_out}/bin/true"], 5.0)
+    finally:
+        node.close()
+        os.close(node.leaked)
 
 
 async def test_the_environment_is_only_what_was_given(on_node: Node) -> None:
