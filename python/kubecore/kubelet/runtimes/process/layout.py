@@ -232,6 +232,7 @@ def _decompressed(path: Path, media_type: str, stack: contextlib.ExitStack) -> B
 
 
 def _write_entries(archive: tarfile.TarFile, root: Path) -> None:
+    root = root.resolve()
     directories: list[tuple[str, tarfile.TarInfo]] = []
     for entry in archive:
         parts = _parts(entry.name)
@@ -251,6 +252,9 @@ def _write_entries(archive: tarfile.TarFile, root: Path) -> None:
             if entry.isdir():
                 directories.append((path, entry))
     for path, entry in directories:
+        if os.path.realpath(path) != path or not os.path.isdir(path):
+            # A later entry has put a link in its place, or in that of one above it.
+            continue
         # Last: what was written into them changed their times, and a directory may not be writable.
         os.chmod(path, stat.S_IMODE(entry.mode))
         os.utime(path, (entry.mtime, entry.mtime))

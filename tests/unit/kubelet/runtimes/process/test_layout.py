@@ -100,6 +100,23 @@ def test_an_entry_through_a_link_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "escaped").exists()
 
 
+@pytest.mark.parametrize("name", ["it", "it/node"])
+def test_a_link_in_a_directorys_place_gives_its_mode_to_nothing_outside(tmp_path: Path, name: str) -> None:
+    outside = tmp_path / "outside"
+    (outside / "node").mkdir(parents=True, mode=0o700)
+    outside.chmod(0o700)
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        open_to_all = tarfile.TarInfo(name)
+        open_to_all.type, open_to_all.mode = tarfile.DIRTYPE, 0o777
+        archive.addfile(open_to_all)
+        link = tarfile.TarInfo("it")
+        link.type, link.linkname = tarfile.SYMTYPE, str(outside)
+        archive.addfile(link)
+    import_layout(Layout(tmp_path / "layout", [(made.getvalue(), "")], {}).directory, tmp_path)
+    assert [stat.S_IMODE(each.stat().st_mode) for each in (outside, outside / "node")] == [0o700, 0o700]
+
+
 def test_a_layout_for_other_machines_only_is_refused(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "layout", [(BOTTOM, "")], {})
     layout.index([{**layout.manifest, "platform": {"os": "linux", "architecture": "riscv64"}}])
