@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import posixpath
 import sys
 import tarfile
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import IO
 
 import click
 
 from kubecore_cli import pod_target, remote
 from kubecore_cli.pod_target import PodTarget
 from kubecore_cli.session import Session, command
+
+IN_MEMORY_BYTES = 16 * 1024 * 1024
+"""Of what comes out of a container, before it waits in a file until it is whole."""
 
 
 @command(help="Copy files: `cp here.txt web:/tmp/there.txt`, `cp web:/var/log ./log`, `cp ns/web:/a b`.")
@@ -86,30 +90,50 @@ async def _upload(session: Session, target: PodTarget, container: str, source: P
 
 async def _download(session: Session, target: PodTarget, container: str, path: str, destination: Path) -> int:
     directory, name = posixpath.split(path.rstrip("/"))
-    archive = io.BytesIO()
-
-    async def take(data: bytes) -> None:
-        archive.write(data)
-
     words = ("tar", "cf", "-", "-C", directory or ".", name or ".")
-    ends = remote.Ends(stdout=take, stderr=_to_stderr)
-    code = await remote.run(session, target.path("exec"), _query(target, container, words), ends)
-    if code != 0:
-        return code
-    _unpack(archive, name, destination)
-    return 0
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as archive:
+
+        async def take(data: bytes) -> None:
+            archive.write(data)
+
+        ends = remote.Ends(stdout=take, stderr=_to_stderr)
+        code = await remote.run(session, target.path("exec"), _query(target, container, words), ends)
+        if code == 0:
+            _unpack(archive, name, destination)
+    return code
 
 
-def _unpack(archive: io.BytesIO, name: str, destination: Path) -> None:
-    """Below the destination if it is a directory, else as it."""
+def _unpack(archive: IO[bytes], name: str, destination: Path) -> None:
+    """Below the destination if it is a directory, else as it. The container made the archive up: nothing in it leads out of that."""
     archive.seek(0)
     root = destination / name if destination.is_dir() else destination
     with tarfile.open(fileobj=archive) as packed:
         for member in packed:
-            inside = posixpath.relpath(member.name, name or ".")
-            member.name = root.name if inside == "." else posixpath.join(root.name, inside)
-            # `data`: nothing that the container made up leads out of the destination.
-            packed.extract(member, root.parent, filter="data")
+            inside = _inside(member.name, name)
+            if member.islnk():
+                member.linkname = _inside(member.linkname, name)
+            if inside == "." and not member.isdir():
+                member.name = root.name
+                if member.issym():
+                    # The next copy to here would follow it.
+                    raise click.ClickException(f"{name} is a link to {member.linkname}: copy that")
+                _extract(packed, member, root.parent)
+                return
+            member.name = inside
+            root.mkdir(parents=True, exist_ok=True)
+            _extract(packed, member, root)
+
+
+def _inside(path: str, name: str) -> str:
+    """A path of the archive, seen from what was asked for; it may lead out of it, which the extraction refuses."""
+    return posixpath.relpath(posixpath.join("/", path), posixpath.join("/", name))
+
+
+def _extract(packed: tarfile.TarFile, member: tarfile.TarInfo, below: Path) -> None:
+    try:
+        packed.extract(member, below, filter="data")
+    except tarfile.FilterError as refused:
+        click.echo(f"warning: skipping {member.name}: {refused}", err=True)
 
 
 def _query(target: PodTarget, container: str, words: tuple[str, ...]) -> list[tuple[str, str]]:
