@@ -93,9 +93,9 @@ class Forwarder:
                 raise ServiceUnavailable("the server is shutting down")
             if self._open >= FORWARDS_MAX:
                 raise TooManyRequests("Too many streams are open, please try again later.", retry_after_seconds=1)
-            self._open += 1
             loop = self._running_loop()
-        theirs, ours = socket.socketpair()
+            theirs, ours = socket.socketpair()
+            self._open += 1
         ours.setblocking(False)
         loop.call_soon_threadsafe(self._begin, backend, ours)
         return theirs.detach()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import random
 import socket
@@ -17,7 +18,9 @@ import pytest
 
 from kubecore.api import scheme
 from kubecore.api.clock import SystemClock
-from kubecore.apiserver.wire import HostDialer
+from kubecore.apiserver.registry.backend import Backend, Security, Trouble
+from kubecore.apiserver.wire import HostDialer, forward
+from kubecore.apiserver.wire.forward import Forwarder
 from kubecore.cluster.apiserver import ApiServerPart
 from kubecore.cluster.options import ClusterOptions
 
@@ -261,3 +264,30 @@ async def test_whoever_may_only_get_may_not_exec_by_websocket(house: House) -> N
         status = await answer.json()
     assert (answer.status, status["reason"]) == (403, "Forbidden")
     assert 'cannot create resource "pods/exec"' in status["message"]
+
+
+def test_a_forward_that_could_not_begin_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreachable:
+        def dial(self, host: str, port: int, *, timeout_seconds: float) -> socket.socket:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+    class NoKeys:
+        @property
+        def kubelet_client(self) -> Any:
+            raise AssertionError("a plain connection needs none")
+
+    backend = Backend("10.0.0.1", 80, Security.PLAIN, Trouble.PROXY, "GET", "/", ())
+    forwarder = Forwarder(NoKeys(), dialer=Unreachable())
+    monkeypatch.setattr(forward, "FORWARDS_MAX", 2)
+    socket.socket(fileno=forwarder.open(backend)).close()
+    with monkeypatch.context() as scarce:
+
+        def none_left() -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        scarce.setattr(socket, "socketpair", none_left)
+        for _ in range(3):
+            with pytest.raises(OSError, match="Too many open files"):
+                forwarder.open(backend)
+    socket.socket(fileno=forwarder.open(backend)).close()
+    forwarder.close()
