@@ -39,6 +39,9 @@ STREAM_CREATION_SECONDS = 30.0
 PORTS_MAX = 100
 """Of a WebSocket with channels."""
 
+PAIRS_MAX = 1_000
+"""Connections of one client at a time, those that still lack a stream among them."""
+
 Connect = Callable[[int], Awaitable[Streams]]
 """A connection to that port in the pod. Raises RuntimeFailure."""
 
@@ -118,6 +121,9 @@ async def _serve_spdy(duplex: Duplex, target: Target) -> None:
                 await stream.reset()
                 continue
             pair = pairs.get(key)
+            if pair is None and len(pairs) >= PAIRS_MAX:
+                await stream.reset()
+                continue
             if pair is None:
                 pair = pairs[key] = _Pair()
                 task = asyncio.create_task(_serve_pair(key, pairs, target))

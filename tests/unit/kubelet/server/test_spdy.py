@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import zlib
 
 import pytest
@@ -26,6 +27,7 @@ from kubecore.kubelet.server.spdy.frames import (
     WindowUpdate,
 )
 from kubecore.kubelet.server.spdy.headers import DICTIONARY
+from kubecore.kubelet.server.spdy.session import STREAMS_MAX
 
 ids = st.integers(1, 2**31 - 1)
 words = st.integers(0, 2**32 - 1)
@@ -183,3 +185,18 @@ async def test_noise_ends_a_session_and_its_streams() -> None:
     client.to_server.put_nowait(b"")
     await client.running
     assert await stream.read() == b""
+
+
+@pytest.mark.parametrize("ends", [Data(0, b"", fin=True), Reset(0, 5)])
+async def test_streams_that_nobody_accepts_are_refused_at_the_bound_though_they_have_ended(ends: Frame) -> None:
+    client = Pipes()
+    refused = 0
+    for number in range(STREAMS_MAX + 10):
+        stream_id = 2 * number + 1
+        client.send(SynStream(stream_id, [("streamtype", "error")], fin=False))
+        answer = await client.next()
+        refused += isinstance(answer, Reset)
+        if isinstance(answer, SynReply):
+            client.send(dataclasses.replace(ends, stream_id=stream_id))
+    assert refused == 10
+    client.running.cancel()

@@ -3,8 +3,8 @@
 In: a `Duplex` (the upgraded connection, or the messages of a WebSocket). Out: `accept` gives streams as they are opened.
 
 Windows are not used, as in the library that all Kubernetes clients share: it sends no updates, so a sender that waited for them would
-stop after 64 KiB. A stream whose reader is behind stops the connection instead. Bounds: `STREAMS_MAX` open streams (more are
-refused), an `Inbox` for each, `PIECE_BYTES` a data frame.
+stop after 64 KiB. A stream whose reader is behind stops the connection instead. Bounds: `STREAMS_MAX` open streams, and as
+many that nobody has accepted yet (more are refused), an `Inbox` for each, `PIECE_BYTES` a data frame.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Session:
             await self.send(Reset(frame.stream_id, frames.PROTOCOL_ERROR))
             return
         self._last_id = frame.stream_id
-        if len(self._streams) >= STREAMS_MAX:
+        if len(self._streams) >= STREAMS_MAX or self._opened.qsize() >= STREAMS_MAX:
             await self.send(Reset(frame.stream_id, frames.REFUSED_STREAM))
             return
         stream = Stream(self, frame.stream_id, dict(frame.headers))
