@@ -25,6 +25,7 @@ DISKS = Path("/var/lib/kubecore")
 CGROUPS = "kubecore"
 """Below every controller's root: /kubecore/NAME/NODE."""
 REMOVE_SECONDS = 5.0
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
 class Claim:
@@ -57,6 +58,9 @@ class Claim:
 
 def claim(wanted: str = FIRST) -> Claim:
     """The first name that no living cluster has, its leftovers swept; and those of every other dead one. Raises OSError."""
+    if not _NAME.fullmatch(wanted):
+        # It becomes a part of paths, below which everything is removed.
+        raise OSError(f"{wanted!r} is no name for a cluster: small letters, digits and '-', at most 40")
     sweep()
     DIRECTORY.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(1, NAMES_MAX + 1):

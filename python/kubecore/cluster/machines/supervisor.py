@@ -68,10 +68,19 @@ class Supervisor:
             if each.pid:
                 continue
             if each.start_at <= now:
-                each.pid, each.started = self._start(each.unit), now
-            else:
+                self._start_one(each, now)
+            if not each.pid:
                 waiting.append(each.start_at)
         return min(waiting, default=None)
+
+    def _start_one(self, each: Running, now: float) -> None:
+        try:
+            each.pid, each.started = self._start(each.unit), now
+        except OSError as failure:
+            # Too many processes, a full disk: it may pass, and the node is not to end of it.
+            self._tell(f"{each.unit.name} cannot be started: {failure}")
+            each.started = now
+            each.ended(now)
 
     def ended(self, pid: int, status: int, now: float) -> None:
         """A process was reaped: one of ours is planned anew, any other was an orphan."""

@@ -102,3 +102,15 @@ def test_a_process_that_still_runs_in_a_swept_cgroup_is_killed(name: str) -> Non
     claim.sweep()
     assert straggler.wait(10) == -signal.SIGKILL
     assert left(name) == []
+
+
+@pytest.mark.parametrize("wanted", ["", ".", "..", "../..", "a/b", "-a", "A", "a" * 41])
+def test_a_name_that_could_lead_elsewhere_is_refused_before_anything_is_swept(
+    wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("swept")
+
+    monkeypatch.setattr(claim, "sweep", never)
+    with pytest.raises(OSError, match="is no name for a cluster"):
+        claim.claim(wanted)

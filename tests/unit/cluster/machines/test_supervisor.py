@@ -32,6 +32,24 @@ def test_units_start_in_their_order() -> None:
     assert started == ["runtime", "kubelet", "service-proxy"]
 
 
+def test_a_unit_that_cannot_be_started_is_tried_again_and_ends_nothing() -> None:
+    told: list[str] = []
+    outcomes: list[int | OSError] = [BlockingIOError(11, "Resource temporarily unavailable"), 102, 103]
+
+    def start(unit: Unit) -> int:
+        outcome = outcomes.pop(0)
+        if isinstance(outcome, OSError):
+            raise outcome
+        return outcome
+
+    units = [Unit(name, ["/bin/true"], f"{name}.log") for name in ("runtime", "kubelet")]
+    supervisor = Supervisor(units, start=start, tell=told.append)
+    assert supervisor.start_due(0.0) == RESTART_SECONDS_FIRST
+    assert supervisor.start_due(RESTART_SECONDS_FIRST) is None
+    assert [each.pid for each in supervisor.running] == [103, 102]
+    assert told == ["runtime cannot be started: [Errno 11] Resource temporarily unavailable"]
+
+
 def test_a_unit_that_ends_is_started_again_after_a_pause_and_the_others_go_on() -> None:
     supervisor, started, told = supervised("runtime", "kubelet")
     supervisor.start_due(0.0)
