@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubecore.api.clock import SystemClock
+from kubecore.api.component_config import ConfigurationError
 from kubecore.client.client import Client
 from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import KubeconfigError, load
 from kubecore.cluster.agent import FAILED, Announce, run_agent
 from kubecore.kubelet import configuration as kubelet_configuration
-from kubecore.kubelet.configuration import ConfigurationError, KubeletConfiguration
+from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.kubelet import Kubelet, Place
 from kubecore.kubelet.runtimes.process import connect
 from kubecore.kubelet.runtimes.protocol import Runtime

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubecore.api.clock import SystemClock
+from kubecore.api.component_config import ConfigurationError
 from kubecore.client.client import Client
 from kubecore.client.http import HttpTransport
 from kubecore.client.kubeconfig import KubeconfigError, load
@@ -61,7 +62,7 @@ def run_service_proxy(command: ProxyCommand, *, announce: Announce) -> int:
             return 0
         kubeconfig = command.kubeconfig or Path(configuration.client_connection.kubeconfig)
         config = load(kubeconfig)
-    except (KubeconfigError, proxy_configuration.ConfigurationError, BackendError, OSError) as error:
+    except (KubeconfigError, ConfigurationError, BackendError, OSError) as error:
         announce(f"error: {error}")
         return FAILED
 

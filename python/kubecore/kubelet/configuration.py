@@ -8,41 +8,17 @@ Source: https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
-import yaml
+
+from kubecore.api import component_config
+from kubecore.api.component_config import Duration, Part, boolean, comma_separated
 
 API_VERSION = "kubelet.config.k8s.io/v1beta1"
 
-_UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION_PART = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
-
-
-class ConfigurationError(ValueError):
-    """The file or a flag cannot be understood."""
-
-
-class Duration(float):
-    """Seconds; in a file Go's form: `10s`, `1m30s`, `250ms`."""
-
-
-def parse_duration(text: str) -> Duration:
-    """Raises ConfigurationError."""
-    if text in ("0", ""):
-        return Duration(0)
-    sign = -1 if text.startswith("-") else 1
-    rest = text.lstrip("+-")
-    parts = _DURATION_PART.findall(rest)
-    if not parts or "".join(number + unit for number, unit in parts) != rest:
-        raise ConfigurationError(f'time: invalid duration "{text}"')
-    return Duration(sign * sum(float(number) * _UNITS[unit] for number, unit in parts))
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Base: immutable, by keyword, upstream's names in a file."""
+WHOSE = "the kubelet's"
 
 
 class AnonymousAuthentication(Part, frozen=True, kw_only=True):
@@ -130,8 +106,8 @@ class KubeletConfiguration(Part, frozen=True, kw_only=True):
     max_pods: int = 110
     pods_per_core: int = 0
     pod_pids_limit: int = -1
-    system_reserved: dict[str, str] = {}
-    kube_reserved: dict[str, str] = {}
+    system_reserved: dict[str, str] = msgspec.field(default_factory=dict)
+    kube_reserved: dict[str, str] = msgspec.field(default_factory=dict)
     enforce_node_allocatable: tuple[str, ...] = ("pods",)
     local_storage_capacity_isolation: bool = True
 
@@ -169,11 +145,11 @@ class KubeletConfiguration(Part, frozen=True, kw_only=True):
     volume_stats_agg_period: Duration = Duration(60)
     config_map_and_secret_change_detection_strategy: str = "Watch"
     eviction_hard: dict[str, str] | None = None
-    eviction_soft: dict[str, str] = {}
-    eviction_soft_grace_period: dict[str, str] = {}
+    eviction_soft: dict[str, str] = msgspec.field(default_factory=dict)
+    eviction_soft_grace_period: dict[str, str] = msgspec.field(default_factory=dict)
     eviction_pressure_transition_period: Duration = Duration(300)
     eviction_max_pod_grace_period: int = 0
-    eviction_minimum_reclaim: dict[str, str] = {}
+    eviction_minimum_reclaim: dict[str, str] = msgspec.field(default_factory=dict)
     merge_default_eviction_settings: bool = False
     shutdown_grace_period: Duration = Duration(0)
     shutdown_grace_period_critical_pods: Duration = Duration(0)
@@ -184,7 +160,7 @@ class KubeletConfiguration(Part, frozen=True, kw_only=True):
     container_runtime_endpoint: str = "unix:///run/containerd/containerd.sock"
     image_service_endpoint: str = ""
 
-    feature_gates: dict[str, bool] = {}
+    feature_gates: dict[str, bool] = msgspec.field(default_factory=dict)
 
 
 # fmt: off
@@ -205,45 +181,16 @@ WITHOUT_MEANING = frozenset((
 """Upstream's fields that change nothing here: accepted, so that a file written for upstream's kubelet loads."""
 
 
-def _decode_duration(kind: type, value: Any) -> Any:
-    if kind is Duration:
-        if isinstance(value, str):
-            return parse_duration(value)
-        raise ConfigurationError(f"a duration is a text such as 10s, not {value!r}")
-    raise ConfigurationError(f"no field has the type {kind}")
-
-
 def load(text: str) -> tuple[KubeletConfiguration, list[str]]:
     """(configuration, names of the fields that are accepted and ignored). Raises ConfigurationError."""
-    try:
-        written = yaml.safe_load(text)
-    except yaml.YAMLError as failure:
-        raise ConfigurationError(f"the kubelet's configuration is not YAML: {failure}") from failure
-    if not isinstance(written, dict):
-        raise ConfigurationError("the kubelet's configuration is not an object")
-    if written.get("kind") != "KubeletConfiguration" or written.get("apiVersion") != API_VERSION:
-        raise ConfigurationError(f"the file must be of apiVersion {API_VERSION} and kind KubeletConfiguration")
-    ignored = sorted(name for name in written if name in WITHOUT_MEANING)
-    # Null stands for the default, as in Go.
-    kept = {name: value for name, value in written.items() if name not in ignored and value is not None}
+    fields = component_config.read_file(text, whose=WHOSE, api_version=API_VERSION, kind="KubeletConfiguration")
+    kept, ignored = component_config.without(fields, WITHOUT_MEANING)
     return convert(kept), ignored
 
 
 def convert(written: Mapping[str, Any]) -> KubeletConfiguration:
     """From the fields of a file. Raises ConfigurationError."""
-    try:
-        return msgspec.convert(written, KubeletConfiguration, dec_hook=_decode_duration)
-    except msgspec.ValidationError as failure:
-        raise ConfigurationError(f"the kubelet's configuration: {failure}") from failure
-
-
-def _boolean(text: str) -> bool:
-    lower = text.lower()
-    if lower in ("true", "t", "1", ""):
-        return True
-    if lower in ("false", "f", "0"):
-        return False
-    raise ConfigurationError(f"{text!r} is neither true nor false")
+    return component_config.converted(written, KubeletConfiguration, whose=WHOSE)
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -258,14 +205,10 @@ def _thresholds(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _list(text: str) -> list[str]:
-    return [each.strip() for each in text.split(",") if each.strip()]
-
-
 def _taints(text: str) -> list[dict[str, str]]:
     """`key=value:Effect,...`"""
     taints = []
-    for each in _list(text):
+    for each in comma_separated(text):
         pair, _, effect = each.rpartition(":")
         key, _, value = pair.partition("=")
         taints.append({"key": key, "value": value, "effect": effect})
@@ -285,13 +228,13 @@ FLAGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "tls-cert-file": ("tlsCertFile", _text),
     "tls-private-key-file": ("tlsPrivateKeyFile", _text),
     "client-ca-file": ("authentication.x509.clientCAFile", _text),
-    "anonymous-auth": ("authentication.anonymous.enabled", _boolean),
-    "authentication-token-webhook": ("authentication.webhook.enabled", _boolean),
+    "anonymous-auth": ("authentication.anonymous.enabled", boolean),
+    "authentication-token-webhook": ("authentication.webhook.enabled", boolean),
     "authorization-mode": ("authorization.mode", _text),
     "pod-manifest-path": ("staticPodPath", _text),
     "file-check-frequency": ("fileCheckFrequency", _text),
     "sync-frequency": ("syncFrequency", _text),
-    "register-node": ("registerNode", _boolean),
+    "register-node": ("registerNode", boolean),
     "register-with-taints": ("registerWithTaints", _taints),
     "node-status-update-frequency": ("nodeStatusUpdateFrequency", _text),
     "node-status-max-images": ("nodeStatusMaxImages", int),
@@ -301,18 +244,18 @@ FLAGS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "pod-max-pids": ("podPidsLimit", int),
     "system-reserved": ("systemReserved", _pairs),
     "kube-reserved": ("kubeReserved", _pairs),
-    "enforce-node-allocatable": ("enforceNodeAllocatable", _list),
-    "cluster-dns": ("clusterDNS", _list),
+    "enforce-node-allocatable": ("enforceNodeAllocatable", comma_separated),
+    "cluster-dns": ("clusterDNS", comma_separated),
     "cluster-domain": ("clusterDomain", _text),
     "pod-cidr": ("podCIDR", _text),
     "resolv-conf": ("resolvConf", _text),
-    "cpu-cfs-quota": ("cpuCFSQuota", _boolean),
+    "cpu-cfs-quota": ("cpuCFSQuota", boolean),
     "cpu-cfs-quota-period": ("cpuCFSQuotaPeriod", _text),
     "cgroup-root": ("cgroupRoot", _text),
-    "cgroups-per-qos": ("cgroupsPerQOS", _boolean),
-    "seccomp-default": ("seccompDefault", _boolean),
-    "allowed-unsafe-sysctls": ("allowedUnsafeSysctls", _list),
-    "serialize-image-pulls": ("serializeImagePulls", _boolean),
+    "cgroups-per-qos": ("cgroupsPerQOS", boolean),
+    "seccomp-default": ("seccompDefault", boolean),
+    "allowed-unsafe-sysctls": ("allowedUnsafeSysctls", comma_separated),
+    "serialize-image-pulls": ("serializeImagePulls", boolean),
     "minimum-image-ttl-duration": ("imageMinimumGCAge", _text),
     "image-gc-high-threshold": ("imageGCHighThresholdPercent", int),
     "image-gc-low-threshold": ("imageGCLowThresholdPercent", int),
@@ -337,17 +280,4 @@ FLAGS: dict[str, tuple[str, Callable[[str], Any]]] = {
 
 def with_flags(configuration: KubeletConfiguration, flags: Mapping[str, str]) -> KubeletConfiguration:
     """The configuration with what the command line says (names without dashes in front). Raises ConfigurationError."""
-    written: dict[str, Any] = msgspec.to_builtins(configuration, enc_hook=lambda seconds: f"{float(seconds):f}s")
-    for flag, text in flags.items():
-        if flag not in FLAGS:
-            raise ConfigurationError(f"unknown flag: --{flag}")
-        path, read = FLAGS[flag]
-        *parents, last = path.split(".")
-        holder = written
-        for parent in parents:
-            holder = holder[parent]
-        try:
-            holder[last] = read(text)
-        except ValueError as failure:
-            raise ConfigurationError(f'invalid argument "{text}" for "--{flag}" flag: {failure}') from failure
-    return convert(written)
+    return convert(component_config.overridden(configuration, flags, FLAGS))

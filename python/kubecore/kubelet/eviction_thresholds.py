@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from kubecore.api import quantity
-from kubecore.kubelet.configuration import KubeletConfiguration, parse_duration
+from kubecore.api.component_config import parse_duration
+from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.stats.samples import DiskUse, Sample
 
 MEMORY, DISK, INODES, PIDS = "memory", "ephemeral-storage", "inodes", "pids"

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubecore.kubelet.configuration import (
-    FLAGS,
-    ConfigurationError,
-    KubeletConfiguration,
-    load,
-    parse_duration,
-    with_flags,
-)
+from kubecore.api.component_config import ConfigurationError, parse_duration
+from kubecore.kubelet.configuration import FLAGS, KubeletConfiguration, load, with_flags
 
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
@@ -83,7 +77,7 @@ def test_flags_that_are_unknown_or_wrong_are_named() -> None:
 
 
 def test_every_flag_names_a_field() -> None:
-    samples = {"_boolean": "true", "int": "1", "_pairs": "cpu=1", "_thresholds": "memory.available<1Gi"}
+    samples = {"boolean": "true", "int": "1", "_pairs": "cpu=1", "_thresholds": "memory.available<1Gi"}
     for flag, (_, read) in FLAGS.items():
         text = samples.get(read.__name__, "a=b:NoSchedule" if read.__name__ == "_taints" else "10s")
         assert with_flags(KubeletConfiguration(), {flag: text}) is not None

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kubecore.api.component_config import Duration
 from kubecore.client import virtual_loop
-from kubecore.kubelet.configuration import Duration, KubeletConfiguration
+from kubecore.kubelet.configuration import KubeletConfiguration
 from kubecore.kubelet.crash_backoff import CrashBackoff
 from kubecore.kubelet.image_collection import ImageCollection, Room
 from kubecore.kubelet.log_rotation import LogRotation

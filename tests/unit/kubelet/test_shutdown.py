@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from kubecore.api.component_config import Duration
 from kubecore.client import virtual_loop
-from kubecore.kubelet.configuration import Duration, KubeletConfiguration, PriorityGracePeriod
+from kubecore.kubelet.configuration import KubeletConfiguration, PriorityGracePeriod
 from kubecore.kubelet.seams import Eviction
 from kubecore.kubelet.shutdown import NodeShutdown
 from support.pods import pod_of

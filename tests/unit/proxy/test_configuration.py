@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from kubecore.proxy.configuration import ConfigurationError, KubeProxyConfiguration, load, with_flags
+from kubecore.api.component_config import ConfigurationError
+from kubecore.proxy.configuration import KubeProxyConfiguration, load, with_flags
 
 HEAD = "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\n"
 

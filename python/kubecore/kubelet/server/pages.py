@@ -10,8 +10,8 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from kubecore.api.component_config import Duration
 from kubecore.api.meta import Object
-from kubecore.kubelet.configuration import Duration
 from kubecore.kubelet.runtimes.protocol import (
     LABEL_POD_NAME,
     LABEL_POD_NAMESPACE,
