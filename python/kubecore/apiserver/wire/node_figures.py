@@ -114,8 +114,9 @@ class NodeFigures:
     def _read(self, name: str, node: Object) -> NodeUsage:
         try:
             return from_summary(decode_json(self._fetch(node, TIMEOUT_SECONDS)))
-        except (OSError, ValueError) as failure:
-            log.warning("node %s gives no figures: %s", name, failure)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as failure:
+            # The latter three: JSON, but no summary. One node that says nonsense is not to cost the others their figures.
+            log.warning("node %s gives no figures: %r", name, failure)
             return NodeUsage()
 
     def _simulated_usages(self) -> dict[str, NodeUsage]:

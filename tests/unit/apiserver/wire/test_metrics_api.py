@@ -173,6 +173,14 @@ def test_a_kubelet_that_does_not_answer_is_left_out(cluster: Cluster) -> None:
         cluster.get("nodes", verb="get", name="n1")
 
 
+@pytest.mark.parametrize("nonsense", [[], {"pods": [{"containers": [_part(1, 1) | {"name": "app"}]}]}, {"node": 7}])
+def test_a_kubelet_that_talks_nonsense_costs_nobody_else_their_figures(cluster: Cluster, nonsense: Any) -> None:
+    cluster.node("good")
+    cluster.node("odd")
+    cluster.summaries["odd"] = nonsense
+    assert cluster.names("nodes") == ["good"]
+
+
 def test_a_node_that_is_known_to_be_silent_is_not_asked(cluster: Cluster) -> None:
     silent = {"type": "Ready", "status": "Unknown"}
     cluster.put("nodes", {"metadata": {"name": "gone"}, "status": {"conditions": [silent]}})

@@ -98,7 +98,7 @@ def _draw_mask(mask: Path, hidden: list[str]) -> None:
     _like("/", mask)
     for path in hidden:
         real = os.path.realpath(path)
-        if real == "/" or not os.path.lexists(real) or _is_hidden(real, mask):
+        if real == "/" or not os.path.isdir(os.path.dirname(real)) or _is_hidden(real, mask):
             continue
         target = mask
         ancestors = Path(real).relative_to("/").parts[:-1]
@@ -117,6 +117,7 @@ def _is_hidden(real: str, mask: Path) -> bool:
 
 
 def _hide(real: str, target: Path) -> None:
+    # What is not there yet is hidden as a file is: the mask stays while the runtime runs.
     if os.path.isdir(real):
         target.mkdir(exist_ok=True)
         _like(real, target)

@@ -67,3 +67,14 @@ async def test_a_node_that_is_a_container_itself_runs_containers(tmp_path: Path)
             assert [each.repo_tags for each in await made.runtime.list_images()] == [
                 ("docker.io/library/busybox:latest",)
             ]
+
+
+async def test_what_is_hidden_stays_so_when_it_is_made_later(tmp_path: Path) -> None:
+    before = IN_A_CONTAINER.format(place=tmp_path / "place", directory=tmp_path)
+    made = Node(tmp_path / "node", "--root", "/var/lib/kubecore-test", "--hide", "/var/later", before=before)
+    with contextlib.closing(made):
+        async with made.for_a_test(tmp_path / "node"):
+            assert await made.output("test -e /var/later || echo nothing") == "nothing\n"
+            made.run("sh", "-c", "mkdir /var/later /var/seen && echo secret > /var/later/key")
+            script = "ls -d /var/seen; cat /var/later/key || echo hidden; mkdir /var/later && ls -A /var/later"
+            assert (await made.output(f"{{ {script}; }} 2>/dev/null")).split() == ["/var/seen", "hidden"]
