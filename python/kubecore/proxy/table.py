@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kubecore.api.meta import Object, key_of, labels_of
-from kubecore.proxy.model import endpoints_by_port, family_of, service_of, service_ports
+from kubecore.proxy.model import endpoints_by_port, family_of, service_ports
+from kubecore.proxy.slices import SlicesByService
 from kubecore.proxy.topology import Place, ProxiedPort, categorize
 
 ZONE = "topology.kubernetes.io/zone"
@@ -50,7 +51,7 @@ class ServiceTable:
     def __init__(self, node_name: str, changed: Callable[[], None]) -> None:
         self._changed = changed
         self._services: dict[str, Object] = {}
-        self._slices: dict[str, dict[str, Object]] = {}
+        self._slices = SlicesByService()
         self._dirty: dict[str, None] = {}
         self.node = Node(Place(node_name))
         self.node_changed = True
@@ -75,17 +76,7 @@ class ServiceTable:
         self._touch(key)
 
     def slice_changed(self, old: Object | None, new: Object | None) -> None:
-        for each in (old, new):
-            service = service_of(each) if each is not None else ""
-            if each is None or not service:
-                continue
-            slices = self._slices.setdefault(service, {})
-            if each is new:
-                slices[key_of(each)] = each
-            else:
-                slices.pop(key_of(each), None)
-            if not slices:
-                del self._slices[service]
+        for service in self._slices.changed(old, new):
             self._touch(service)
 
     def node_updated(self, obj: Object | None) -> None:
@@ -128,7 +119,7 @@ class ServiceTable:
         ports = service_ports(service)
         if not ports:
             return ()
-        endpoints = endpoints_by_port(self._slices.get(key, {}).values())
+        endpoints = endpoints_by_port(self._slices.of(key))
         return tuple(
             ProxiedPort(
                 port,
@@ -139,7 +130,7 @@ class ServiceTable:
 
     def local_ready(self, key: str) -> int:
         """Different addresses on this node that are ready: what a health check of the service's node port tells."""
-        endpoints = endpoints_by_port(self._slices.get(key, {}).values())
+        endpoints = endpoints_by_port(self._slices.of(key))
         here = self.node.place.node
         return len({each.ip for listed in endpoints.values() for each in listed if each.ready and each.node == here})
 

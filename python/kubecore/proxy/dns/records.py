@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from kubecore.api.meta import Object, key_of
 from kubecore.proxy.dns.message import Code, Record, Type
-from kubecore.proxy.model import canonical_ip, family_of, is_proxied, service_of
+from kubecore.proxy.model import canonical_ip, family_of, is_proxied
+from kubecore.proxy.slices import SlicesByService
 
 VERSION = "1.1.0"
 TTL_SECONDS = 5
@@ -43,7 +44,7 @@ class ClusterRecords:
         self._zone = domain.strip(".").lower()
         self._now = now
         self._services: dict[str, Object] = {}
-        self._slices: dict[str, dict[str, Object]] = {}
+        self._slices = SlicesByService()
         self._namespaces: set[str] = set()
         self._reverse: dict[str, dict[str, tuple[str, ...]]] = {}
         self._reversed: dict[str, tuple[str, ...]] = {}
@@ -63,17 +64,7 @@ class ClusterRecords:
         self._touch(key_of(new or old or {"metadata": {"name": ""}}))
 
     def slice_changed(self, old: Object | None, new: Object | None) -> None:
-        for each in (old, new):
-            service = service_of(each) if each is not None else ""
-            if each is None or not service:
-                continue
-            slices = self._slices.setdefault(service, {})
-            if each is new:
-                slices[key_of(each)] = each
-            else:
-                slices.pop(key_of(each), None)
-            if not slices:
-                del self._slices[service]
+        for service in self._slices.changed(old, new):
             self._touch(service)
 
     def namespace_changed(self, old: Object | None, new: Object | None) -> None:
@@ -233,7 +224,7 @@ class ClusterRecords:
 
     def _endpoints_with_ports(self, key: str) -> Iterable[tuple[Object, list[Object]]]:
         """Those that are ready: one that publishes itself before has said that it is."""
-        for each in self._slices.get(key, {}).values():
+        for each in self._slices.of(key):
             if each.get("addressType") not in ADDRESS_TYPES:
                 continue
             for endpoint in each.get("endpoints") or ():
