@@ -40,7 +40,8 @@ def plan(
         if not ip:
             continue
         for pod_range in node.get("spec", {}).get("podCIDRs") or ():
-            routes[pod_range] = (ip,)
+            if ipaddress.ip_network(pod_range).version == ipaddress.ip_address(ip).version:
+                routes[pod_range] = (ip,)
         if _is_ready(node) and EXCLUDED not in (node["metadata"].get("labels") or {}):
             takers[node["metadata"]["name"]] = ip
     local = _nodes_with_endpoints(slices)
@@ -50,9 +51,10 @@ def plan(
             holders = local.get(key_of(service), set())
             only = {name: ip for name, ip in takers.items() if name in holders}
         for address in _addresses(service):
-            if only and not _is_within(address, own):
-                prefix = 32 if ipaddress.ip_address(address).version == 4 else 128
-                routes[f"{address}/{prefix}"] = tuple(sorted(only.values()))
+            parsed = ipaddress.ip_address(address)
+            hops = [ip for ip in only.values() if ipaddress.ip_address(ip).version == parsed.version]
+            if hops and not _is_within(address, own):
+                routes[f"{address}/{parsed.max_prefixlen}"] = tuple(sorted(hops))
     return routes
 
 
@@ -118,9 +120,9 @@ class Announcer:
         try:
             await asyncio.to_thread(self._apply, lines)
         except OSError as failure:
-            # Which lines were taken is not known: everything is said again, and what is gone already is no error.
+            # Which lines were taken is not known: everything is said again but for what was to go, which was tried.
             log.warning("routes of the fabric: %s; again later", failure)
-            self.routes = {}
+            self.routes = dict.fromkeys(wanted, ())
             await asyncio.sleep(RETRY_SECONDS)
             self._changed.set()
         else:
@@ -148,8 +150,13 @@ def _nodes_with_endpoints(slices: Iterable[Object]) -> Mapping[str, set[str]]:
 
 
 def _internal_ip(node: Object) -> str:
+    """What its kubelet says it is; empty unless it is an address, for it becomes a part of a line of `ip`."""
     addresses = node.get("status", {}).get("addresses") or ()
-    return next((str(each["address"]) for each in addresses if each["type"] == "InternalIP"), "")
+    told = next((str(each["address"]) for each in addresses if each["type"] == "InternalIP"), "")
+    try:
+        return str(ipaddress.ip_address(told))
+    except ValueError:
+        return ""
 
 
 def _is_ready(node: Object) -> bool:

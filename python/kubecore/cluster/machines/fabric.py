@@ -35,10 +35,11 @@ class NetworkFailure(OSError):
     """iproute2 could not; the message is its own."""
 
 
-def configure(namespace: str, lines: Sequence[str]) -> None:
-    """Runs lines of `ip` inside a named namespace. Raises NetworkFailure at the first that fails."""
+def configure(namespace: str, lines: Sequence[str], *, all_of_them: bool = False) -> None:
+    """Runs lines of `ip` inside a named namespace. Raises NetworkFailure at the first that fails, or, if all of them are to be
+    tried, after the last that the kernel refused (a line that `ip` itself cannot read ends it all the same)."""
     done = subprocess.run(
-        ["ip", "-netns", namespace, "-batch", "-"],
+        ["ip", *(["-force"] if all_of_them else []), "-netns", namespace, "-batch", "-"],
         input="\n".join(lines),
         capture_output=True,
         text=True,

@@ -104,3 +104,13 @@ def test_the_changes_make_one_of_the_other(before: Routes, after: Routes) -> Non
         else:
             table[destination] = tuple(word for word in rest if word[0].isdigit())
     assert table == after
+
+
+def test_an_address_of_another_family_or_none_at_all_makes_no_line() -> None:
+    """One line that `ip` refuses would cost everybody their routes."""
+    liar = node(1)
+    liar["status"]["addresses"] = [{"type": "InternalIP", "address": "198.18.0.12\nlink delete fabric"}]
+    both = node(0)
+    both["spec"]["podCIDRs"] = [*both["spec"]["podCIDRs"], "fd00:10:244::/64"]
+    routes = plan([both, liar], [service("2001:db8::1", external="2001:db8::2"), service("198.51.100.1")], [], own=OWN)
+    assert routes == {"10.244.0.0/24": ("198.18.0.11",), "198.51.100.1/32": ("198.18.0.11",)}

@@ -123,3 +123,11 @@ def test_an_unplugged_node_is_unreachable_at_once_and_can_be_plugged_in_again(fa
 def test_a_line_that_iproute2_refuses_is_told_in_its_words(fabric: Fabric) -> None:
     with pytest.raises(NetworkFailure, match="Cannot find device"):
         configure(fabric.namespace, ["link set nowhere up"])
+
+
+def test_a_line_that_the_kernel_refuses_does_not_cost_the_following_ones(name: str) -> None:
+    namespaces.create(name)
+    lines = ["route replace 198.51.100.1/32 via 203.0.113.9", "link add kept type bridge"]
+    with pytest.raises(NetworkFailure):
+        configure(name, lines, all_of_them=True)
+    configure(name, ["link show kept"])

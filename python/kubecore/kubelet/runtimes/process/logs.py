@@ -158,7 +158,8 @@ class Output:
         if self.ended.is_set():
             attached.finish()
         else:
-            self._attached.add(attached)
+            # Those that were cut are let go of with the next that comes.
+            self._attached = {each for each in self._attached if not each.is_closed} | {attached}
 
     def stop(self) -> None:
         """What is there to read is still logged; whatever holds the other end writes to nobody from now on."""
@@ -241,6 +242,14 @@ class Attached:
         if was_idle:
             self._flush()
         return self._handle >= 0
+
+    @property
+    def is_closed(self) -> bool:
+        return self._handle < 0
+
+    def cut(self) -> None:
+        """Nobody reads any more."""
+        self._close()
 
     def finish(self) -> None:
         """What waits is still given."""

@@ -159,6 +159,10 @@ class Server:
         finally:
             if opened.child is not None:
                 opened.child.signal(signal.SIGKILL)
+            if opened.over is None or not opened.over.done():
+                # The reader has left a container that goes on; it may be long until that says something and it is noticed.
+                for copy in opened.copies:
+                    copy.cut()
             self._input_ended(opened)
 
     def _input_ended(self, opened: Opened) -> None:

@@ -75,11 +75,12 @@ class Subscription:
 @dataclass(frozen=True)
 class Opened:
     """A stream that was begun. `handles` by name, for the caller to hand on and close. `child`: the process of an exec; `over`: done when
-    the container that was attached to has ended."""
+    the container that was attached to has ended. `copies`: of its output, to be cut when nobody reads them any more."""
 
     handles: dict[str, int]
     child: spawn.Child | None = None
     over: asyncio.Task[None] | None = None
+    copies: tuple[Attached, ...] = ()
     closes_stdin_of: str = ""
 
 
@@ -332,13 +333,15 @@ class ProcessRuntime:
         elif stdin and streams.stdin >= 0:
             handles["stdin"] = os.dup(streams.stdin)
         wanted = {"stdout": stdout, "stderr": stderr}
+        copies: list[Attached] = []
         for output in streams.outputs:
             if wanted.get(output.stream):
                 read, write = os.pipe2(os.O_CLOEXEC)
                 handles[output.stream] = read
-                output.attach(Attached(write))
+                copies.append(Attached(write))
+                output.attach(copies[-1])
         closes = container_id if stdin and record.config.stdin_once else ""
-        return Opened(handles, over=living.ended, closes_stdin_of=closes)
+        return Opened(handles, over=living.ended, closes_stdin_of=closes, copies=tuple(copies))
 
     def close_stdin(self, container_id: str) -> None:
         """After the first attach to a container that reads its input once."""

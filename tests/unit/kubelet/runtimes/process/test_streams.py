@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
@@ -129,6 +130,27 @@ async def test_attach_gives_output_from_now_on_and_takes_input_once(on_node: Nod
     await streams.close()
     ended = await on_node.ended(container)
     assert log_lines(ended.log_path) == [("stdout", "F", "got hello"), ("stdout", "F", "end of input")]
+
+
+async def test_who_leaves_a_silent_container_leaves_no_handle_behind(on_node: Node) -> None:
+    container = await on_node.started(await on_node.sandbox(), "sleep 60")
+
+    async def attach_and_leave() -> None:
+        streams = await on_node.runtime.attach(container, stdin=False, stdout=True, stderr=True, tty=False)
+        await streams.close()
+
+    def handles() -> int:
+        return len(os.listdir(f"/proc/{on_node.daemon_pid}/fd"))
+
+    await attach_and_leave()
+    before = handles()
+    for _ in range(20):
+        await attach_and_leave()
+
+    async def as_before() -> bool:
+        return handles() <= before
+
+    await until(as_before)
 
 
 async def test_waiting_for_an_attach_takes_nothing_from_its_reader(on_node: Node) -> None:
