@@ -86,7 +86,10 @@ def _kubelet_configuration(command: KubeletCommand) -> KubeletConfiguration:
         configuration, ignored = kubelet_configuration.load(command.config.read_text())
         if ignored:
             log.info("without effect here: %s", ", ".join(ignored))
-    return kubelet_configuration.with_flags(configuration, command.flags)
+    configuration = kubelet_configuration.with_flags(configuration, command.flags)
+    if in_vain := kubelet_configuration.asked_in_vain(configuration):
+        log.warning("not acted on yet: %s", ", ".join(in_vain))
+    return configuration
 
 
 def _place(command: KubeletCommand) -> Place:

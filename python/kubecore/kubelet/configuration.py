@@ -2,7 +2,7 @@
 
 In: the YAML text of a KubeletConfiguration, flags as a command line gives them. Out: `KubeletConfiguration`, complete
 with upstream's defaults. Durations are seconds here and `1m30s` in the file. Fields that have no meaning for this
-kubelet are accepted and named in `ignored`; unknown ones are errors.
+kubelet are accepted and named in `ignored`, those that it does not act on yet by `asked_in_vain`; unknown ones are errors.
 Source: https://kubernetes.io/docs/reference/config-api/kubelet-config.v1beta1/
 """
 
@@ -179,6 +179,38 @@ WITHOUT_MEANING = frozenset((
 ))
 # fmt: on
 """Upstream's fields that change nothing here: accepted, so that a file written for upstream's kubelet loads."""
+
+
+NOT_ACTED_ON = frozenset(
+    {
+        "readOnlyPort",
+        "streamingConnectionIdleTimeout",
+        "enforceNodeAllocatable",
+        "localStorageCapacityIsolation",
+        "seccompDefault",
+        "podHousekeepingPeriod",
+        "registryPullQPS",
+        "registryBurst",
+        "eventRecordQPS",
+        "eventBurst",
+        "volumeStatsAggPeriod",
+        "configMapAndSecretChangeDetectionStrategy",
+        "runtimeRequestTimeout",
+        "imageServiceEndpoint",
+        "featureGates",
+    }
+)
+"""Fields that are understood and shown (`/configz`), but nothing here looks at them yet."""
+
+
+def asked_in_vain(configuration: KubeletConfiguration) -> list[str]:
+    """The fields among those that a file or a flag has changed."""
+    upstreams = KubeletConfiguration()
+    return sorted(
+        field.encode_name
+        for field in msgspec.structs.fields(KubeletConfiguration)
+        if field.encode_name in NOT_ACTED_ON and getattr(configuration, field.name) != getattr(upstreams, field.name)
+    )
 
 
 def load(text: str) -> tuple[KubeletConfiguration, list[str]]:

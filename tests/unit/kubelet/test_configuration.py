@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kubecore.api.component_config import ConfigurationError, parse_duration
-from kubecore.kubelet.configuration import FLAGS, KubeletConfiguration, load, with_flags
+from kubecore.kubelet.configuration import (
+    FLAGS,
+    NOT_ACTED_ON,
+    KubeletConfiguration,
+    asked_in_vain,
+    load,
+    with_flags,
+)
 
 HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
 
@@ -45,6 +53,13 @@ def test_a_file_written_for_upstream_loads() -> None:
 def test_mistakes_are_named(text: str, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):
         load(text)
+
+
+def test_what_is_asked_in_vain_is_told() -> None:
+    configuration, _ = load(HEAD + "seccompDefault: true\neventBurst: 100\nmaxPods: 3\n")
+    assert asked_in_vain(configuration) == ["seccompDefault"]
+    assert asked_in_vain(with_flags(configuration, {"event-qps": "7"})) == ["eventRecordQPS", "seccompDefault"]
+    assert {field.encode_name for field in msgspec.structs.fields(KubeletConfiguration)} > NOT_ACTED_ON
 
 
 def test_flags_go_before_the_file() -> None:
