@@ -179,7 +179,7 @@ def test_nothing_climbs_out_of_a_proxy(api: Api) -> None:
     assert forwarded(api, f"{PODS}/web/proxy/../../other").target == "/other"
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1", "0.0.0.0"])
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1", "0.0.0.0", "::ffff:127.0.0.1"])
 def test_the_servers_own_network_is_out_of_a_proxys_reach(api: Api, address: str) -> None:
     placed(api)
     status = {"podIPs": [{"ip": address}], "podIP": address}

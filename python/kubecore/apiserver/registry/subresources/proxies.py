@@ -165,6 +165,8 @@ def _must_be_reachable(address: str) -> None:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         raise errors.BadRequest("address not allowed") from None
+    # ::ffff:127.0.0.1 is dialled as what is in it.
+    parsed = (parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None) or parsed
     if parsed.is_loopback or parsed.is_link_local or parsed.is_multicast or parsed.is_unspecified:
         raise errors.BadRequest("address not allowed")
 
