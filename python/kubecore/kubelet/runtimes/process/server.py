@@ -20,6 +20,8 @@ from kubecore.kubelet.runtimes.protocol import RuntimeCode, RuntimeFailure
 
 CONNECTIONS_MAX = 1024
 """Each exec, attach and port forward has one. Beyond, a new one is closed at once."""
+PORT_FORWARDS_MAX = CONNECTIONS_MAX // 2
+"""Of them: a client of a forwarded port opens as many connections as it likes, and probes need some too. Beyond, one is refused."""
 _BACKLOG = 128
 _logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class Server:
         self._runtime = runtime
         self._path = path
         self._decoders = {name: msgspec.msgpack.Decoder(kinds[0]) for name, kinds in wire.CALLS.items()}
+        self._forwards = asyncio.Semaphore(PORT_FORWARDS_MAX)
         self._connections: set[asyncio.Task[None]] = set()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         path.unlink(missing_ok=True)
@@ -67,6 +70,8 @@ class Server:
                     await self._serve_calls(connection)
                 elif opening.kind == "events":
                     await self._serve_events(connection)
+                elif opening.kind == "port_forward":
+                    await self._serve_port_forward(connection, opening)
                 else:
                     await self._serve_streams(connection, opening)
             except (ConnectionError, asyncio.IncompleteReadError, msgspec.DecodeError) as ended:
@@ -140,6 +145,15 @@ class Server:
             self._runtime.unsubscribe(subscription)
 
     # ── streams ──
+
+    async def _serve_port_forward(self, connection: socket.socket, opening: wire.Opening) -> None:
+        if self._forwards.locked():
+            full = RuntimeFailure(RuntimeCode.UNAVAILABLE, "too many connections are forwarded on this node")
+            answer = wire.frame(wire.StreamsAnswer(failure=wire.Failure.of(full)))
+            await asyncio.get_running_loop().sock_sendall(connection, answer)
+            return
+        async with self._forwards:
+            await self._serve_streams(connection, opening)
 
     async def _serve_streams(self, connection: socket.socket, opening: wire.Opening) -> None:
         loop = asyncio.get_running_loop()

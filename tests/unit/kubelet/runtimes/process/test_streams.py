@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
+from pathlib import Path
+from typing import cast
 
 import pytest
 
 from kubecore.kubelet.cgroups import detect
+from kubecore.kubelet.runtimes.process import connect, server
+from kubecore.kubelet.runtimes.process.service import Opened, ProcessRuntime
 from kubecore.kubelet.runtimes.protocol import RuntimeCode, RuntimeFailure, SandboxSecurity, Streams
 from support.process_runtime import Node, log_lines, until
 
@@ -222,3 +227,34 @@ async def test_a_port_where_nobody_listens_is_refused(pod_node: Node) -> None:
     sandbox = await pod_node.sandbox(security=SandboxSecurity())
     with pytest.raises(RuntimeFailure, match="connection refused"):
         await pod_node.runtime.port_forward(sandbox, 81)
+
+
+async def test_forwarded_ports_leave_connections_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Forwarding:
+        """Of a runtime, what forwards."""
+
+        async def open_port_forward(self, sandbox_id: str, port: int) -> Opened:
+            ours, theirs = socket.socketpair()
+            ours.close()
+            return Opened({"connection": theirs.detach()})
+
+    monkeypatch.setattr(server, "PORT_FORWARDS_MAX", 1)
+    listening = server.Server(cast(ProcessRuntime, Forwarding()), tmp_path / "socket")
+    serving = asyncio.create_task(listening.serve())
+    client = connect(tmp_path / "socket")
+    first = await client.port_forward("pod", 80)
+    with pytest.raises(RuntimeFailure, match="too many connections are forwarded on this node"):
+        await client.port_forward("pod", 80)
+    await first.close()
+
+    async def has_room() -> bool:
+        try:
+            await (await client.port_forward("pod", 80)).close()
+        except RuntimeFailure:
+            return False
+        return True
+
+    await until(has_room)
+    serving.cancel()
+    listening.close()
+    await client.close()
