@@ -90,7 +90,7 @@ wire: build ## stock kubectl and other clients against a real server
 
 .PHONY: e2e
 e2e: build ## the main job, parts as tasks and as processes, crashes
-	@$(BIN)/pytest -q tests/e2e
+	@$(BIN)/pytest -q --reruns 1 tests/e2e
 
 .PHONY: nightly
 nightly: $(VENV)/.ready ## the fact table made again from upstream's modules (Go, network) and compared

@@ -70,8 +70,11 @@ def test_a_service_is_found_by_its_name_and_becomes_a_load_balancer_and_back(tmp
         cluster.kubectl("run", "client", "--image=sleep", "--restart=Never")
         cluster.kubectl("wait", "--for=condition=Ready", "pod/client", "--timeout=60s")
         for name in ("web", "web.default", "web.default.svc.cluster.local"):
-            page = cluster.kubectl("exec", "client", "--", "curl", "-s", "--max-time", "10", f"http://{name}/").stdout
-            assert page.strip() in pods
+            # The client's node hears of the endpoints a moment after the API server does; until then it refuses.
+            ask = ("exec", "client", "--", "curl", "-s", "--max-time", "10", f"http://{name}/")
+            while not (page := cluster.kubectl(*ask, code=None).stdout.strip()):
+                pass
+            assert page in pods
         cluster.kubectl("patch", "service", "web", "-p", '{"spec": {"type": "LoadBalancer"}}')
         cluster.kubectl("wait", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "service/web", "--timeout=30s")
         address = cluster.kubectl("get", "service", "web", "-o=jsonpath={.status.loadBalancer.ingress[0].ip}").stdout
