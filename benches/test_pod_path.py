@@ -96,7 +96,7 @@ STAGES: tuple[tuple[type[Any], str, Callable[..., str]], ...] = (
     (RawInformer, "apply", lambda informer, _: f"raw informer: {informer.resource.plural}"),
     (Scheduler, "_on_pods", lambda *_: "scheduler: pods' events"),
     (Scheduler, "_sort_out", lambda *_: "scheduler: decisions sorted out"),
-    (Scheduler, "_say_bound", lambda *_: "scheduler: bound is said"),
+    (Scheduler, "_bound", lambda *_: "scheduler: bound is said"),
     (EventRecorder, "_correlate", lambda *_: "events: counted"),
     (EventRecorder, "_request", lambda *_: "events: written down"),
     (Player, "consider", lambda *_: "simulated nodes: stage chosen"),
